@@ -75,6 +75,7 @@ class Graph {
   std::vector<Value> values_;
   std::vector<Node> nodes_;
   std::vector<ValueId> inputs_, outputs_;
+  int64_t given_bytes_ = 0, folded_bytes_ = 0;  // of constants: what folding may make is bounded by what was given
 };
 
 }  // namespace actmatch
