@@ -1,0 +1,67 @@
+#include <omp.h>
+
+#include <map>
+#include <new>
+
+#include "engine/backend/backend.h"
+#include "engine/backend/cpu/cpu_program.h"
+#include "engine/core/error.h"
+
+namespace actmatch {
+
+namespace {
+
+class CpuBackend : public Backend {
+ public:
+  explicit CpuBackend(int threads) : engine_(dnnl::engine::kind::cpu, 0), threads_(threads) {}
+
+  std::string name() const override { return "cpu"; }
+  std::string description() const override {
+    return "CPU, " + cpu::dnnl_version_text() + ", " + std::to_string(threads_ > 0 ? threads_ : omp_get_max_threads()) + " threads";
+  }
+  std::string why_unsupported(const Graph& graph, const Node& node) const override {
+    return cpu::cpu_op(node.op()).why_unsupported(graph, node);
+  }
+
+  std::unique_ptr<Program> compile(const Graph& graph, const CompileOptions& options) override {
+    std::string problems;
+    for (const Node& node : graph.nodes())
+      if (const std::string reason = why_unsupported(graph, node); !reason.empty())
+        problems += (problems.empty() ? "" : "; ") + ("node '" + node.name + "' (" + name_of(node.op()) + "): " + reason);
+    if (!problems.empty()) throw Error(ErrorCode::kUnsupported, "the CPU backend cannot run this model: " + problems);
+    try {
+      return std::make_unique<cpu::CpuProgram>(graph, options, engine_, weights_, &threads_);
+    } catch (const dnnl::error& e) {
+      throw Error(ErrorCode::kInternal, std::string("oneDNN refused a primitive: ") + e.what() + " (" + cpu::dnnl_version_text() + ")");
+    } catch (const std::bad_alloc&) {
+      throw Error(ErrorCode::kOutOfMemory, "not enough memory for the activations of this model; a smaller batch needs less");
+    }
+  }
+
+  float* allocate(size_t count) override {
+    try {
+      Tensor memory(DType::kF32, Shape{static_cast<int64_t>(count)});
+      float* address = memory.data<float>();
+      memory_.emplace(address, std::move(memory));
+      return address;
+    } catch (const std::bad_alloc&) {
+      throw Error(ErrorCode::kOutOfMemory, "not enough memory for " + std::to_string(count * sizeof(float)) + " bytes");
+    }
+  }
+  void release(float* memory) override { memory_.erase(memory); }
+  void upload(float* device, const float* host, size_t count) override { std::copy_n(host, count, device); }
+  void download(float* host, const float* device, size_t count) override { std::copy_n(device, count, host); }
+  void set_threads(int threads) override { threads_ = threads; }
+
+ private:
+  dnnl::engine engine_;
+  int threads_;
+  cpu::WeightCache weights_;
+  std::map<float*, Tensor> memory_;
+};
+
+}  // namespace
+
+std::unique_ptr<Backend> make_cpu_backend(int threads) { return std::make_unique<CpuBackend>(threads); }
+
+}  // namespace actmatch

@@ -1,0 +1,206 @@
+// Operators that only move elements: reshape, transpose, slice, expand, pad, gather. All row-major.
+// A mover says for each element of y which element of x it comes from (or -1: the fill value); the gradient goes back the same way.
+#include <cstring>
+
+#include "engine/backend/cpu/loops.h"
+#include "engine/core/error.h"
+
+namespace actmatch::cpu {
+
+namespace {
+
+class ReshapeStep : public Step {
+ public:
+  ReshapeStep(Slot* x, Slot* y, bool wants) : x_(x), y_(y) {
+    reads = {x};
+    writes = {y};
+    if (wants) {
+      dx_.slot = x;
+      grads = {&dx_};
+    }
+  }
+  void forward() override { std::memcpy(y_->data, x_->data, y_->bytes); }
+  void backward() override { put(x_->grad, y_->grad, static_cast<int64_t>(y_->floats()), dx_.accumulate); }
+
+ private:
+  Slot *x_, *y_;
+  GradTarget dx_;
+};
+
+// y[i0, i1, ...] = x[offset + sum i_k stride_k]. `onto`: every element of x is reached exactly once.
+class StridedStep : public Step {
+ public:
+  StridedStep(Slot* x, Slot* y, std::vector<int64_t> strides, int64_t offset, bool onto, bool wants)
+      : x_(x), y_(y), strides_(std::move(strides)), offset_(offset), onto_(onto) {
+    reads = {x};
+    writes = {y};
+    if (wants) {
+      dx_.slot = x;
+      grads = {&dx_};
+    }
+  }
+  void forward() override {
+    switch (size_of(y_->dtype)) {
+      case 4: move<uint32_t>(); break;
+      case 8: move<uint64_t>(); break;
+      default: move<uint8_t>();
+    }
+  }
+  void backward() override {
+    float* dx = x_->grad;
+    const float* dy = y_->grad;
+    if (onto_ && !dx_.accumulate) {
+      walk([&](int64_t i, int64_t j) { dx[j] = dy[i]; });
+      return;
+    }
+    if (!dx_.accumulate) std::fill_n(dx, x_->floats(), 0.0f);
+    walk([&](int64_t i, int64_t j) { dx[j] += dy[i]; });
+  }
+
+ private:
+  template <class T>
+  void move() {
+    const T* x = reinterpret_cast<const T*>(x_->data);
+    T* y = reinterpret_cast<T*>(y_->data);
+    walk([&](int64_t i, int64_t j) { y[i] = x[j]; });
+  }
+  template <class Body>
+  void walk(const Body& body) const {
+    const Shape& shape = y_->shape;
+    if (shape.empty()) {
+      body(int64_t{0}, offset_);
+      return;
+    }
+    const int64_t total = element_count(shape);
+    const size_t last = shape.size() - 1;
+    std::vector<int64_t> index(shape.size(), 0);
+    int64_t j = offset_;
+    for (int64_t i = 0; i < total;) {
+      for (int64_t k = 0; k < shape[last]; ++k) body(i++, j + k * strides_[last]);
+      for (size_t axis = last; axis-- > 0;) {
+        j += strides_[axis];
+        if (++index[axis] < shape[axis]) break;
+        j -= strides_[axis] * shape[axis];
+        index[axis] = 0;
+      }
+    }
+  }
+  Slot *x_, *y_;
+  std::vector<int64_t> strides_;
+  int64_t offset_;
+  bool onto_;
+  GradTarget dx_;
+};
+
+// y[i] = x[source[i]] elementwise, or the fill value where the source is -1.
+class IndexedStep : public Step {
+ public:
+  IndexedStep(Slot* x, Slot* y, std::vector<int64_t> source, float fill, bool wants)
+      : x_(x), y_(y), source_(std::move(source)), fill_(fill) {
+    reads = {x};
+    writes = {y};
+    if (wants) {
+      dx_.slot = x;
+      grads = {&dx_};
+    }
+  }
+  void forward() override {
+    const float* x = x_->f32();
+    float* y = y_->f32();
+    for (size_t i = 0; i < source_.size(); ++i) y[i] = source_[i] < 0 ? fill_ : x[source_[i]];
+  }
+  void backward() override {
+    if (!dx_.accumulate) std::fill_n(x_->grad, x_->floats(), 0.0f);
+    for (size_t i = 0; i < source_.size(); ++i)
+      if (source_[i] >= 0) x_->grad[source_[i]] += y_->grad[i];
+  }
+
+ private:
+  Slot *x_, *y_;
+  std::vector<int64_t> source_;
+  float fill_;
+  GradTarget dx_;
+};
+
+int64_t padded_source(int64_t i, int64_t extent, PadMode mode) {
+  if (i >= 0 && i < extent) return i;
+  switch (mode) {
+    case PadMode::kConstant: return -1;
+    case PadMode::kEdge: return i < 0 ? 0 : extent - 1;
+    case PadMode::kReflect: return i < 0 ? -i : 2 * (extent - 1) - i;
+  }
+  return -1;
+}
+
+}  // namespace
+
+void build_reshape(Lowering& l) {
+  Slot* x = l.input_plain(0);
+  l.add_step(std::make_unique<ReshapeStep>(x, l.output_plain(), l.wants(0)));
+}
+
+void build_strided(Lowering& l) {
+  Slot* x = l.input_plain(0);
+  const auto own = row_major_strides(x->shape);
+  const Shape& out = l.output_shape();
+  std::vector<int64_t> strides(out.size(), 0);
+  int64_t offset = 0;
+  bool onto = false;
+  if (const auto* transpose = std::get_if<TransposeAttrs>(&l.node().attrs)) {
+    for (size_t i = 0; i < out.size(); ++i) strides[i] = own[static_cast<size_t>(transpose->perm[i])];
+    onto = true;
+  } else if (const auto* slice = std::get_if<SliceAttrs>(&l.node().attrs)) {
+    for (size_t i = 0; i < out.size(); ++i) {
+      strides[i] = own[i] * slice->steps[i];
+      offset += own[i] * slice->starts[i];
+    }
+  } else {  // expand
+    for (size_t i = 0; i < x->shape.size(); ++i)
+      if (x->shape[i] != 1) strides[out.size() - x->shape.size() + i] = own[i];
+  }
+  l.add_step(std::make_unique<StridedStep>(x, l.output_plain(), std::move(strides), offset, onto, l.wants(0)));
+}
+
+void build_pad(Lowering& l) {
+  const auto& a = std::get<PadAttrs>(l.node().attrs);
+  Slot* x = l.input_plain(0);
+  const Shape& out = l.output_shape();
+  const auto own = row_major_strides(x->shape);
+  std::vector<int64_t> source(static_cast<size_t>(element_count(out)));
+  std::vector<int64_t> index(out.size(), 0);
+  for (int64_t& from : source) {
+    from = 0;
+    for (size_t axis = 0; axis < out.size() && from >= 0; ++axis) {
+      const int64_t s = padded_source(index[axis] - a.before[axis], x->shape[axis], a.mode);
+      from = s < 0 ? -1 : from + s * own[axis];
+    }
+    for (size_t axis = out.size(); axis-- > 0;) {
+      if (++index[axis] < out[axis]) break;
+      index[axis] = 0;
+    }
+  }
+  l.add_step(std::make_unique<IndexedStep>(x, l.output_plain(), std::move(source), a.value, l.wants(0)));
+}
+
+void build_gather(Lowering& l) {
+  const auto axis = static_cast<size_t>(std::get<GatherAttrs>(l.node().attrs).axis);
+  Slot* x = l.input_plain(0);
+  const Tensor& indices = l.constant(1);
+  int64_t outer = 1, inner = 1;
+  const int64_t extent = x->shape[axis];
+  for (size_t i = 0; i < axis; ++i) outer *= x->shape[i];
+  for (size_t i = axis + 1; i < x->shape.size(); ++i) inner *= x->shape[i];
+  std::vector<int64_t> source;
+  source.reserve(static_cast<size_t>(outer * indices.count() * inner));
+  for (int64_t o = 0; o < outer; ++o)
+    for (int64_t index : indices.view<int64_t>()) {
+      const int64_t row = index < 0 ? index + extent : index;
+      if (row < 0 || row >= extent)
+        throw Error(ErrorCode::kInvalidArgument, "node '" + l.node().name + "' (Gather): index " + std::to_string(index) +
+                                                     " lies outside the axis of " + std::to_string(extent) + "; the model file is damaged");
+      for (int64_t i = 0; i < inner; ++i) source.push_back((o * extent + row) * inner + i);
+    }
+  l.add_step(std::make_unique<IndexedStep>(x, l.output_plain(), std::move(source), 0.0f, l.wants(0)));
+}
+
+}  // namespace actmatch::cpu

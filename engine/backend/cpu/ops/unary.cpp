@@ -1,0 +1,143 @@
+// Elementwise functions of one argument, in the layout of the input. In a padded layout the padding has to stay zero, so functions with
+// f(0) != 0 run row-major there.
+#include <cmath>
+
+#include "engine/backend/cpu/loops.h"
+
+namespace actmatch::cpu {
+
+namespace {
+
+struct Params {
+  float alpha, beta;
+};
+
+// y = f(x) and the derivative from x and y.
+template <UnaryKind kind>
+struct Function;
+#define ACTMATCH_UNARY(KIND, VALUE, DERIVATIVE)                                                                                   \
+  template <>                                                                                                                     \
+  struct Function<UnaryKind::KIND> {                                                                                              \
+    static float value([[maybe_unused]] float x, [[maybe_unused]] Params p) { return VALUE; }                                     \
+    static float derivative([[maybe_unused]] float x, [[maybe_unused]] float y, [[maybe_unused]] Params p) { return DERIVATIVE; } \
+  };
+ACTMATCH_UNARY(kRelu, x > 0.0f ? x : 0.0f, y > 0.0f ? 1.0f : 0.0f)
+ACTMATCH_UNARY(kLeakyRelu, x >= 0.0f ? x : p.alpha * x, x > 0.0f ? 1.0f : p.alpha)
+ACTMATCH_UNARY(kClip, std::min(std::max(x, p.alpha), p.beta), x >= p.alpha && x <= p.beta ? 1.0f : 0.0f)
+ACTMATCH_UNARY(kSigmoid, 1.0f / (1.0f + std::exp(-x)), y*(1.0f - y))
+ACTMATCH_UNARY(kTanh, std::tanh(x), 1.0f - y * y)
+ACTMATCH_UNARY(kExp, std::exp(x), y)
+ACTMATCH_UNARY(kLog, std::log(x), 1.0f / x)
+ACTMATCH_UNARY(kSqrt, std::sqrt(x), 0.5f / y)
+ACTMATCH_UNARY(kReciprocal, 1.0f / x, -y* y)
+ACTMATCH_UNARY(kNeg, -x, -1.0f)
+ACTMATCH_UNARY(kAbs, std::fabs(x), x > 0.0f ? 1.0f : (x < 0.0f ? -1.0f : 0.0f))
+ACTMATCH_UNARY(kErf, std::erf(x), 1.1283791671f * std::exp(-x * x))
+ACTMATCH_UNARY(kHardSigmoid, std::min(std::max(p.alpha* x + p.beta, 0.0f), 1.0f), y > 0.0f && y < 1.0f ? p.alpha : 0.0f)
+ACTMATCH_UNARY(kHardSwish, x* std::min(std::max(x / 6.0f + 0.5f, 0.0f), 1.0f), x <= -3.0f ? 0.0f : (x >= 3.0f ? 1.0f : x / 3.0f + 0.5f))
+ACTMATCH_UNARY(kElu, x > 0.0f ? x : p.alpha * std::expm1(x), x > 0.0f ? 1.0f : p.alpha * std::exp(x))
+ACTMATCH_UNARY(kSoftplus, std::max(x, 0.0f) + std::log1p(std::exp(-std::fabs(x))), 1.0f / (1.0f + std::exp(-x)))
+ACTMATCH_UNARY(kFloor, std::floor(x), 0.0f)
+ACTMATCH_UNARY(kCeil, std::ceil(x), 0.0f)
+ACTMATCH_UNARY(kIdentity, x, 1.0f)
+#undef ACTMATCH_UNARY
+
+template <class F>
+void dispatch(UnaryKind kind, const F& f) {
+  switch (kind) {
+#define ACTMATCH_CASE(KIND) \
+  case UnaryKind::KIND: f(Function<UnaryKind::KIND>{}); return;
+    ACTMATCH_CASE(kRelu)
+    ACTMATCH_CASE(kLeakyRelu)
+    ACTMATCH_CASE(kClip)
+    ACTMATCH_CASE(kSigmoid)
+    ACTMATCH_CASE(kTanh)
+    ACTMATCH_CASE(kExp)
+    ACTMATCH_CASE(kLog)
+    ACTMATCH_CASE(kSqrt)
+    ACTMATCH_CASE(kReciprocal)
+    ACTMATCH_CASE(kNeg)
+    ACTMATCH_CASE(kAbs)
+    ACTMATCH_CASE(kErf)
+    ACTMATCH_CASE(kHardSigmoid)
+    ACTMATCH_CASE(kHardSwish)
+    ACTMATCH_CASE(kElu)
+    ACTMATCH_CASE(kSoftplus)
+    ACTMATCH_CASE(kFloor)
+    ACTMATCH_CASE(kCeil)
+    ACTMATCH_CASE(kIdentity)
+#undef ACTMATCH_CASE
+    case UnaryKind::kNot: return;  // bool only
+  }
+}
+
+bool keeps_zero(const UnaryAttrs& a) {
+  switch (a.kind) {
+    case UnaryKind::kClip: return a.alpha <= 0.0f && a.beta >= 0.0f;
+    case UnaryKind::kSigmoid:
+    case UnaryKind::kExp:
+    case UnaryKind::kLog:
+    case UnaryKind::kReciprocal:
+    case UnaryKind::kHardSigmoid:
+    case UnaryKind::kSoftplus: return false;
+    default: return true;
+  }
+}
+
+// The derivative at the zeros of the padding must not be infinite or NaN times zero either.
+bool backward_keeps_zero(const UnaryAttrs& a) { return keeps_zero(a) && a.kind != UnaryKind::kSqrt; }
+
+class UnaryStep : public Step {
+ public:
+  explicit UnaryStep(Lowering& l) : attrs_(std::get<UnaryAttrs>(l.node().attrs)) {
+    Slot* x = l.input(0);
+    x_ = x->dtype != DType::kF32 || unpadded(*x) || backward_keeps_zero(attrs_) ? x : l.input_plain(0);
+    y_ = l.output(x_->desc);
+    reads = {x_};
+    writes = {y_};
+    if (l.wants(0)) {
+      dx_.slot = x_;
+      grads = {&dx_};
+      backward_reads = {x_, y_};
+    }
+  }
+  void forward() override {
+    if (y_->dtype == DType::kBool) {
+      for (size_t i = 0; i < y_->bytes; ++i) y_->data[i] = static_cast<std::byte>(x_->data[i] == std::byte{0});
+      return;
+    }
+    const Params p{attrs_.alpha, attrs_.beta};
+    dispatch(attrs_.kind, [&](auto f) {
+      const float* x = x_->f32();
+      float* y = y_->f32();
+      parallel_ranges(static_cast<int64_t>(y_->floats()), kGrain, [=](int64_t b, int64_t e) {
+        for (int64_t i = b; i < e; ++i) y[i] = decltype(f)::value(x[i], p);
+      });
+    });
+  }
+  void backward() override {
+    const Params p{attrs_.alpha, attrs_.beta};
+    dispatch(attrs_.kind, [&](auto f) {
+      const float *x = x_->f32(), *y = y_->f32(), *dy = y_->grad;
+      float* dx = x_->grad;
+      const bool accumulate = dx_.accumulate;
+      parallel_ranges(static_cast<int64_t>(y_->floats()), kGrain, [=](int64_t b, int64_t e) {
+        if (accumulate)
+          for (int64_t i = b; i < e; ++i) dx[i] += dy[i] * decltype(f)::derivative(x[i], y[i], p);
+        else
+          for (int64_t i = b; i < e; ++i) dx[i] = dy[i] * decltype(f)::derivative(x[i], y[i], p);
+      });
+    });
+  }
+
+ private:
+  UnaryAttrs attrs_;
+  Slot *x_ = nullptr, *y_ = nullptr;
+  GradTarget dx_;
+};
+
+}  // namespace
+
+void build_unary(Lowering& l) { l.add_step(std::make_unique<UnaryStep>(l)); }
+
+}  // namespace actmatch::cpu
