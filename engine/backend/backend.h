@@ -49,6 +49,8 @@ class Program {
   virtual std::vector<NodeTime> profile() const { return {}; }
 };
 
+class Kernels;  // engine/backend/kernels.h
+
 class Backend {
  public:
   virtual ~Backend() = default;
@@ -63,6 +65,7 @@ class Backend {
   virtual void release(float* memory) = 0;
   virtual void upload(float* device, const float* host, size_t count) = 0;
   virtual void download(float* host, const float* device, size_t count) = 0;
+  virtual Kernels& kernels() = 0;
   virtual void set_threads(int threads) = 0;  // 0: as many as the environment allows
 };
 

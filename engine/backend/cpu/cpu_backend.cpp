@@ -4,6 +4,7 @@
 #include <new>
 
 #include "engine/backend/backend.h"
+#include "engine/backend/cpu/cpu_kernels.h"
 #include "engine/backend/cpu/cpu_program.h"
 #include "engine/core/error.h"
 
@@ -51,12 +52,14 @@ class CpuBackend : public Backend {
   void release(float* memory) override { memory_.erase(memory); }
   void upload(float* device, const float* host, size_t count) override { std::copy_n(host, count, device); }
   void download(float* host, const float* device, size_t count) override { std::copy_n(device, count, host); }
+  Kernels& kernels() override { return *kernels_; }
   void set_threads(int threads) override { threads_ = threads; }
 
  private:
   dnnl::engine engine_;
   int threads_;
   cpu::WeightCache weights_;
+  std::unique_ptr<Kernels> kernels_ = cpu::make_cpu_kernels();
   std::map<float*, Tensor> memory_;
 };
 

@@ -1,0 +1,86 @@
+// The CPU offers the reference kernels as they are.
+#include <algorithm>
+
+#include "engine/backend/cpu/cpu_kernels.h"
+
+namespace actmatch::cpu {
+
+namespace {
+
+class CpuKernels : public Kernels {
+ public:
+  void fill(float* x, float value, int64_t count) override { std::fill_n(x, count, value); }
+  void mask_activate(float* m, const float* s, const float* threshold, const float* inverse_temperature, int64_t B, int64_t HW) override {
+    kernels::mask_activate_ref(m, s, threshold, inverse_temperature, B, HW);
+  }
+  void mask_activate_backward(float* ds, const float* dm, const float* m, const float* inverse_temperature, int64_t B, int64_t HW,
+                              bool accumulate) override {
+    kernels::mask_activate_backward_ref(ds, dm, m, inverse_temperature, B, HW, accumulate);
+  }
+  void hard_mask(float* h, const float* s, const float* threshold, int64_t B, int64_t HW) override {
+    kernels::hard_mask_ref(h, s, threshold, B, HW);
+  }
+  void top_fraction_mask(float* h, float* threshold, const float* s, const float* area, int64_t B, int64_t HW) override {
+    kernels::top_fraction_mask_ref(h, threshold, s, area, B, HW);
+  }
+  void compose(float* out, const float* x, std::span<const Pass> passes, int64_t B, int64_t C, int64_t HW) override {
+    kernels::compose_ref(out, x, passes.data(), B, static_cast<int64_t>(passes.size()), C, HW);
+  }
+  void compose_backward(float* dmask, const float* dout, const float* x, std::span<const Pass> passes, int64_t B, int64_t C, int64_t HW,
+                        bool accumulate) override {
+    kernels::compose_backward_ref(dmask, dout, x, passes.data(), B, static_cast<int64_t>(passes.size()), C, HW, accumulate);
+  }
+  void random_background(float* out, const kernels::BackgroundSpec& spec, kernels::RandomStream stream, uint32_t image, uint32_t first,
+                         int64_t count) override {
+    kernels::random_background_ref(out, spec, stream, image, first, count);
+  }
+  void tap_prepare(float* prepared, float* constant, const float* reference, kernels::TapDistance kind, int64_t B, int64_t C,
+                   int64_t HW) override {
+    kernels::tap_prepare_ref(prepared, constant, reference, kind, B, C, HW);
+  }
+  void tap_distance(float* value, float* gradient, const float* current, const float* prepared, const float* constant, const float* weight,
+                    kernels::TapDistance kind, int64_t B, int64_t P, int64_t C, int64_t HW, bool accumulate) override {
+    kernels::tap_distance_ref(value, gradient, current, prepared, constant, weight, kind, B, P, C, HW, accumulate);
+  }
+  void kl_logits(float* value, float* gradient, const float* z, const float* target, const float* weight, float temperature, int64_t B,
+                 int64_t P, int64_t K, bool accumulate) override {
+    kernels::kl_logits_ref(value, gradient, z, target, weight, temperature, B, P, K, accumulate);
+  }
+  void cross_entropy(float* value, float* gradient, const float* z, const int32_t* label, const float* weight, int64_t B, int64_t P,
+                     int64_t K, bool accumulate) override {
+    kernels::cross_entropy_ref(value, gradient, z, label, weight, B, P, K, accumulate);
+  }
+  void margin_hinge(float* value, float* gradient, const float* z, const int32_t* label, const float* weight, float margin, int64_t B,
+                    int64_t P, int64_t K, bool accumulate) override {
+    kernels::margin_hinge_ref(value, gradient, z, label, weight, margin, B, P, K, accumulate);
+  }
+  void necessity_hinge(float* value, float* gradient, const float* z, const float* target, const int32_t* label, const float* weight,
+                       float margin, int64_t B, int64_t P, int64_t K, bool accumulate) override {
+    kernels::necessity_hinge_ref(value, gradient, z, target, label, weight, margin, B, P, K, accumulate);
+  }
+  void necessity_log(float* value, float* gradient, const float* z, const int32_t* label, const float* weight, int64_t B, int64_t P,
+                     int64_t K, bool accumulate) override {
+    kernels::necessity_log_ref(value, gradient, z, label, weight, B, P, K, accumulate);
+  }
+  void class_scores(int32_t* top, float* p_label, const float* z, const int32_t* label, int64_t B, int64_t P, int64_t K) override {
+    kernels::class_scores_ref(top, p_label, z, label, B, P, K);
+  }
+  void mask_regulariser(float* value, float* dm, const float* m, const float* weight, int neighbours, int64_t B, int64_t H, int64_t W,
+                        bool accumulate) override {
+    kernels::mask_regulariser_ref(value, dm, m, weight, neighbours, B, H, W, accumulate);
+  }
+  void sorted_area(float* value, float* dm, const float* m, const float* area, const float* weight, int64_t B, int64_t HW,
+                   bool accumulate) override {
+    kernels::sorted_area_ref(value, dm, m, area, weight, B, HW, accumulate);
+  }
+  void adam(float* parameter, float* first, float* second, const float* gradient, int64_t count, const kernels::AdamOptions& options,
+            int64_t step, float gradient_scale) override {
+    kernels::adam_ref(parameter, first, second, gradient, count, options, step, gradient_scale);
+  }
+};
+
+}  // namespace
+
+std::unique_ptr<Kernels> make_cpu_kernels() { return std::make_unique<CpuKernels>(); }
+
+}  // namespace actmatch::cpu

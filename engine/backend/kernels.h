@@ -1,0 +1,62 @@
+// The kernels of the explanation loop as a device offers them: what kernels/*.h define, in fp32, on device memory. One method a kernel;
+// formulas and shapes are documented there. Small arrays given per image (labels, weights, areas) are device memory too, so that a step
+// can be recorded once and replayed.
+#pragma once
+
+#include <cstdint>
+#include <span>
+
+#include "kernels/adam.h"
+#include "kernels/logit_loss.h"
+#include "kernels/mask.h"
+#include "kernels/random_background.h"
+#include "kernels/regulariser.h"
+#include "kernels/tap_distance.h"
+#include "kernels/tiles.h"
+
+namespace actmatch {
+
+class Kernels {
+ public:
+  using Pass = kernels::ComposePass<float>;
+  virtual ~Kernels() = default;
+
+  virtual void fill(float* x, float value, int64_t count) = 0;
+  virtual void mask_activate(float* m, const float* s, const float* threshold, const float* inverse_temperature, int64_t B, int64_t HW) = 0;
+  virtual void mask_activate_backward(float* ds, const float* dm, const float* m, const float* inverse_temperature, int64_t B, int64_t HW,
+                                      bool accumulate) = 0;
+  virtual void hard_mask(float* h, const float* s, const float* threshold, int64_t B, int64_t HW) = 0;
+  virtual void top_fraction_mask(float* h, float* threshold, const float* s, const float* area, int64_t B, int64_t HW) = 0;
+  virtual void compose(float* out, const float* x, std::span<const Pass> passes, int64_t B, int64_t C, int64_t HW) = 0;
+  virtual void compose_backward(float* dmask, const float* dout, const float* x, std::span<const Pass> passes, int64_t B, int64_t C,
+                                int64_t HW, bool accumulate) = 0;
+  virtual void random_background(float* out, const kernels::BackgroundSpec& spec, kernels::RandomStream stream, uint32_t image,
+                                 uint32_t first, int64_t count) = 0;
+
+  virtual void tap_prepare(float* prepared, float* constant, const float* reference, kernels::TapDistance kind, int64_t B, int64_t C,
+                           int64_t HW) = 0;
+  virtual void tap_distance(float* value, float* gradient, const float* current, const float* prepared, const float* constant,
+                            const float* weight, kernels::TapDistance kind, int64_t B, int64_t P, int64_t C, int64_t HW,
+                            bool accumulate) = 0;
+
+  virtual void kl_logits(float* value, float* gradient, const float* z, const float* target, const float* weight, float temperature,
+                         int64_t B, int64_t P, int64_t K, bool accumulate) = 0;
+  virtual void cross_entropy(float* value, float* gradient, const float* z, const int32_t* label, const float* weight, int64_t B, int64_t P,
+                             int64_t K, bool accumulate) = 0;
+  virtual void margin_hinge(float* value, float* gradient, const float* z, const int32_t* label, const float* weight, float margin,
+                            int64_t B, int64_t P, int64_t K, bool accumulate) = 0;
+  virtual void necessity_hinge(float* value, float* gradient, const float* z, const float* target, const int32_t* label,
+                               const float* weight, float margin, int64_t B, int64_t P, int64_t K, bool accumulate) = 0;
+  virtual void necessity_log(float* value, float* gradient, const float* z, const int32_t* label, const float* weight, int64_t B, int64_t P,
+                             int64_t K, bool accumulate) = 0;
+  virtual void class_scores(int32_t* top, float* p_label, const float* z, const int32_t* label, int64_t B, int64_t P, int64_t K) = 0;
+
+  virtual void mask_regulariser(float* value, float* dm, const float* m, const float* weight, int neighbours, int64_t B, int64_t H,
+                                int64_t W, bool accumulate) = 0;
+  virtual void sorted_area(float* value, float* dm, const float* m, const float* area, const float* weight, int64_t B, int64_t HW,
+                           bool accumulate) = 0;
+  virtual void adam(float* parameter, float* first, float* second, const float* gradient, int64_t count,
+                    const kernels::AdamOptions& options, int64_t step, float gradient_scale) = 0;
+};
+
+}  // namespace actmatch
