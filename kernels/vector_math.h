@@ -12,7 +12,7 @@ namespace actmatch::kernels {
 // Positions handled together; per-position accumulators of this length live on the stack.
 inline constexpr int64_t kBlock = 256;
 
-// e^x to about 2e-7 * (1 + |x|/4) relative: 2^n * 2^f with n = round(x / ln 2) and a degree-6 Chebyshev fit of 2^f on [-1/2, 1/2].
+// e^x to 2.5e-7 + 1e-7 |x| relative: 2^n * 2^f with n = round(x / ln 2) and a degree-6 Chebyshev fit of 2^f on [-1/2, 1/2].
 // Branch-free, so loops over it vectorise (libm's expf does not without -ffast-math). Arguments are clamped to [-87, 88]: the result is
 // never zero, denormal or infinite. NaN stays NaN. Splitting x / ln 2 into two words would be sharper, but -fassociative-math may undo it.
 inline float exp_vec(float x) {
