@@ -22,6 +22,7 @@ struct Taps {
 Taps triangle_taps(int source, int64_t target, int64_t begin, int length) {
   const double scale = static_cast<double>(source) / static_cast<double>(target);
   const double reach = std::max(scale, 1.0);  // the triangle's half-width; never less than one source pixel
+  const double per_pixel = 1.0 / reach;
   Taps taps;
   taps.widest = static_cast<int>(std::ceil(reach)) * 2 + 1;
   taps.first.resize(static_cast<size_t>(length));
@@ -35,15 +36,16 @@ Taps triangle_taps(int source, int64_t target, int64_t begin, int length) {
     const int count = end - first;
     double sum = 0;
     for (int k = 0; k < count; ++k) {
-      const double distance = std::abs((k + first - centre + 0.5) / reach);
+      const double distance = std::abs((k + first - centre + 0.5) * per_pixel);
       exact[static_cast<size_t>(k)] = std::max(1.0 - distance, 0.0);
       sum += exact[static_cast<size_t>(k)];
     }
     taps.first[static_cast<size_t>(i)] = first;
     taps.count[static_cast<size_t>(i)] = count;
+    const double norm = 1.0 / sum;  // products by reciprocals here and above: PIL rounds so, and ties come out alike
     for (int k = 0; k < count; ++k)
       taps.weights[static_cast<size_t>(i) * static_cast<size_t>(taps.widest) + static_cast<size_t>(k)] =
-          static_cast<int32_t>(exact[static_cast<size_t>(k)] / sum * (1 << kWeightBits) + 0.5);
+          static_cast<int32_t>(exact[static_cast<size_t>(k)] * norm * (1 << kWeightBits) + 0.5);
   }
   return taps;
 }

@@ -2,6 +2,7 @@
 
 #include <cstdlib>
 #include <limits>
+#include <memory>
 
 namespace {
 
@@ -66,13 +67,12 @@ bool fits(std::span<const std::byte> bytes, std::string& reason) {
 
 template <class T>
 std::vector<T> take(T* samples, int width, int height, std::string& reason) {
+  const std::unique_ptr<T, decltype(&std::free)> owner(samples, &std::free);
   if (!samples) {
     reason = last_reason();
     return {};
   }
-  std::vector<T> out(samples, samples + static_cast<size_t>(width) * static_cast<size_t>(height) * 3);
-  stbi_image_free(samples);
-  return out;
+  return std::vector<T>(samples, samples + static_cast<size_t>(width) * static_cast<size_t>(height) * 3);
 }
 
 }  // namespace
@@ -88,15 +88,16 @@ std::vector<uint8_t> decode_rgb8(std::span<const std::byte> bytes, size_t larges
   if (!fits(bytes, reason)) return {};
   const AllocationCap cap(largest_buffer);
   int channels = 0;
-  return take(stbi_load_from_memory(data_of(bytes), static_cast<int>(bytes.size()), &width, &height, &channels, 3), width, height, reason);
+  auto* samples = stbi_load_from_memory(data_of(bytes), static_cast<int>(bytes.size()), &width, &height, &channels, 3);
+  return take(samples, width, height, reason);
 }
 
 std::vector<uint16_t> decode_rgb16(std::span<const std::byte> bytes, size_t largest_buffer, int& width, int& height, std::string& reason) {
   if (!fits(bytes, reason)) return {};
   const AllocationCap cap(largest_buffer);
   int channels = 0;
-  return take(stbi_load_16_from_memory(data_of(bytes), static_cast<int>(bytes.size()), &width, &height, &channels, 3), width, height,
-              reason);
+  auto* samples = stbi_load_16_from_memory(data_of(bytes), static_cast<int>(bytes.size()), &width, &height, &channels, 3);
+  return take(samples, width, height, reason);
 }
 
 std::vector<std::byte> encode_png(const uint8_t* samples, int width, int height, int channels) {
