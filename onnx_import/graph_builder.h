@@ -1,0 +1,56 @@
+// Lowers a parsed model node by node, collecting what cannot be lowered.
+#pragma once
+
+#include <optional>
+#include <string>
+#include <unordered_map>
+#include <unordered_set>
+#include <vector>
+
+#include "onnx_import/model_reader.h"
+
+namespace actmatch::onnx_import {
+
+using ShapesByName = std::unordered_map<std::string, Shape>;
+
+class GraphBuilder {
+ public:
+  // `input_shapes`: by position, complete; without them only what does not depend on the inputs is lowered and checked. `declared`: the
+  // shapes of all values at the declared size when this build has another batch.
+  GraphBuilder(const ParsedModel& model, const std::optional<std::vector<Shape>>& input_shapes, const std::vector<std::string>& keep,
+               const ShapesByName* declared);
+
+  void lower();  // fills problems(); the graph is complete only when there are none
+  const std::vector<Problem>& problems() const { return problems_; }
+  Graph take_graph() { return std::move(graph_); }
+  ShapesByName shapes() const;
+  ValueId find(const std::string& name) const;  // by ONNX name; kNoValue when nothing has it
+
+  // For NodeContext.
+  const Graph& graph() const { return graph_; }
+  ValueId value(const std::string& name);
+  void bind(const std::string& name, ValueId value);
+  void bind_alias(const std::string& name, ValueId value);
+  ValueId add_node(const std::string& node, Attributes attrs, std::vector<ValueId> inputs, const std::string& output);
+  ValueId add_constant(const std::string& name, Tensor tensor);
+  const Shape* declared_shape(const std::string& name) const;
+  bool is_used(const std::string& name) const { return used_.contains(name); }
+
+ private:
+  void lower_node(int index);
+  void add_inputs(const std::vector<Shape>& shapes);
+  void add_outputs();
+  void charge(int64_t elements);
+
+  const ParsedModel& model_;
+  const ShapesByName* declared_;
+  Graph graph_;
+  std::unordered_map<std::string, ValueId> values_;
+  std::unordered_set<std::string> poisoned_;  // results of nodes that could not be lowered
+  std::unordered_set<std::string> used_;      // read by a node or an output of the model
+  std::unordered_set<std::string> named_;     // outputs and taps: these keep a value of their own
+  std::vector<Problem> problems_;
+  int64_t budget_;  // elements of constants that may still be made
+};
+
+}  // namespace actmatch::onnx_import

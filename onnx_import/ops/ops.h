@@ -1,0 +1,100 @@
+// The functions that lower ONNX operators, one for each meaning an operator has had. register_ops.cpp says which holds when;
+// names end in the first opset of their meaning where there are several. Each throws Unsupported with the reason.
+#pragma once
+
+#include "onnx_import/node_context.h"
+
+namespace actmatch::onnx_import {
+
+// conv.cpp, conv_transpose.cpp, pool.cpp, global_pool.cpp
+void lower_conv(NodeContext& c);
+void lower_conv_transpose(NodeContext& c);
+void lower_max_pool(NodeContext& c);
+void lower_average_pool(NodeContext& c);
+void lower_global_average_pool(NodeContext& c);
+void lower_global_max_pool(NodeContext& c);
+
+// gemm.cpp, mat_mul.cpp
+void lower_gemm(NodeContext& c);
+void lower_mat_mul(NodeContext& c);
+
+// batch_normalization.cpp, instance_normalization.cpp, layer_normalization.cpp, lrn.cpp
+void lower_batch_normalization_7(NodeContext& c);
+void lower_batch_normalization_9(NodeContext& c);
+void lower_batch_normalization_14(NodeContext& c);
+void lower_instance_normalization(NodeContext& c);
+void lower_layer_normalization(NodeContext& c);
+void lower_lrn(NodeContext& c);
+
+// unary.cpp, clip.cpp, prelu.cpp, gelu.cpp, cast.cpp, dropout.cpp
+void lower_unary(NodeContext& c);
+void lower_leaky_relu(NodeContext& c);
+void lower_elu(NodeContext& c);
+void lower_selu(NodeContext& c);
+void lower_hard_sigmoid(NodeContext& c);
+void lower_mish(NodeContext& c);
+void lower_identity(NodeContext& c);
+void lower_clip_6(NodeContext& c);
+void lower_clip_11(NodeContext& c);
+void lower_prelu(NodeContext& c);
+void lower_gelu(NodeContext& c);
+void lower_cast(NodeContext& c);
+void lower_cast_like(NodeContext& c);
+void lower_dropout_7(NodeContext& c);
+void lower_dropout_12(NodeContext& c);
+
+// arithmetic.cpp, where.cpp
+void lower_binary(NodeContext& c);
+void lower_pow(NodeContext& c);
+void lower_variadic(NodeContext& c);
+void lower_mean(NodeContext& c);
+void lower_where(NodeContext& c);
+
+// softmax.cpp, reduce.cpp
+void lower_softmax_1(NodeContext& c);
+void lower_softmax_13(NodeContext& c);
+void lower_reduce_1(NodeContext& c);
+void lower_reduce_13(NodeContext& c);
+
+// reshape.cpp, flatten.cpp, squeeze.cpp, unsqueeze.cpp, transpose.cpp, depth_to_space.cpp
+void lower_reshape_5(NodeContext& c);
+void lower_reshape_14(NodeContext& c);
+void lower_flatten(NodeContext& c);
+void lower_squeeze_1(NodeContext& c);
+void lower_squeeze_13(NodeContext& c);
+void lower_unsqueeze_1(NodeContext& c);
+void lower_unsqueeze_13(NodeContext& c);
+void lower_transpose(NodeContext& c);
+void lower_depth_to_space(NodeContext& c);
+void lower_space_to_depth(NodeContext& c);
+
+// concat.cpp, slice.cpp, split.cpp, pad.cpp, gather.cpp, expand.cpp, tile.cpp
+void lower_concat(NodeContext& c);
+void lower_slice_1(NodeContext& c);
+void lower_slice_10(NodeContext& c);
+void lower_split_2(NodeContext& c);
+void lower_split_13(NodeContext& c);
+void lower_split_18(NodeContext& c);
+void lower_pad_2(NodeContext& c);
+void lower_pad_11(NodeContext& c);
+void lower_pad_18(NodeContext& c);
+void lower_gather(NodeContext& c);
+void lower_expand(NodeContext& c);
+void lower_tile(NodeContext& c);
+
+// resize.cpp
+void lower_upsample_7(NodeContext& c);
+void lower_upsample_9(NodeContext& c);
+void lower_resize_10(NodeContext& c);
+void lower_resize_11(NodeContext& c);
+void lower_resize_18(NodeContext& c);
+
+// constant.cpp, constant_of_shape.cpp, range.cpp, shape.cpp, non_zero.cpp
+void lower_constant(NodeContext& c);
+void lower_constant_of_shape(NodeContext& c);
+void lower_range(NodeContext& c);
+void lower_shape(NodeContext& c);
+void lower_size(NodeContext& c);
+void lower_non_zero(NodeContext& c);
+
+}  // namespace actmatch::onnx_import
