@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cmath>
 
+#include "kernels/normal_batch.h"
 #include "kernels/vector_math.h"
 
 namespace actmatch::kernels {
@@ -16,8 +17,9 @@ struct Source {
   uint64_t seed;
   RandomStream stream;
   uint32_t image, draw;
-  NormalBlock block(uint32_t field, int64_t index) const {
-    return normal_block(random_block(seed, stream, field, image, draw, static_cast<uint32_t>(index)));
+  // out [4 * count], count <= kNormalBatch.
+  void blocks(double* out, uint32_t field, int64_t begin, int64_t count) const {
+    normal_batch(out, seed, stream, field, image, draw, static_cast<uint32_t>(begin), count);
   }
 };
 
@@ -74,10 +76,11 @@ void random_background_ref(T* out, const BackgroundSpec& spec, RandomStream stre
     const uint32_t kind = draw % 3;
     // Channel c is level[c] + gain[c] * noise, in network units.
     double level[kMaxBackgroundChannels], gain[kMaxBackgroundChannels];
-    const NormalBlock u = source.block(kColourField, 0);
+    double u[4];
+    source.blocks(u, kColourField, 0, 1);
     for (int64_t c = 0; c < C; ++c) {
       gain[c] = spec.sigma[c] * spec.scale[c];
-      level[c] = spec.mu[c] * spec.scale[c] + spec.offset[c] + (kind == 0 ? 1.0 : 0.5) * gain[c] * u.value[c];
+      level[c] = spec.mu[c] * spec.scale[c] + spec.offset[c] + (kind == 0 ? 1.0 : 0.5) * gain[c] * u[c];
     }
     if (kind == 0) {
       for (int64_t c = 0; c < C; ++c) std::fill_n(out + c * HW, HW, static_cast<T>(level[c]));
@@ -85,21 +88,20 @@ void random_background_ref(T* out, const BackgroundSpec& spec, RandomStream stre
       const int64_t n = int64_t{4} << ((draw / 3) % 3);
       double grid[kMaxGrid * kMaxGrid];
       for (int64_t c = 0; c < C; ++c) {
-        // n * n is a multiple of 4: every channel starts a new block.
-        for (int64_t q = 0; q < n * n / 4; ++q) {
-          const NormalBlock s = source.block(kGridField, c * n * n / 4 + q);
-          std::copy_n(s.value, 4, grid + 4 * q);
-        }
+        // n * n / 4 is 4, 16 or 64: every channel starts a new block, and one batch holds it.
+        source.blocks(grid, kGridField, c * n * n / 4, n * n / 4);
         fill_smooth(out + c * HW, grid, n, level[c], gain[c], H, W);
       }
     } else {
-      int64_t c = 0, end_of_channel = HW;
-      for (int64_t q = 0; 4 * q < C * HW; ++q) {
-        const NormalBlock v = source.block(kWhiteField, q);
-        const int64_t stop = std::min<int64_t>(4, C * HW - 4 * q);
-        for (int64_t j = 0; j < stop; ++j) {
-          if (4 * q + j == end_of_channel) ++c, end_of_channel += HW;
-          out[4 * q + j] = static_cast<T>(level[c] + 0.5 * gain[c] * v.value[j]);
+      const int64_t size = C * HW;
+      double v[4 * kNormalBatch];
+      for (int64_t begin = 0; begin < size; begin += 4 * kNormalBatch) {
+        const int64_t end = std::min(size, begin + 4 * kNormalBatch);
+        source.blocks(v, kWhiteField, begin / 4, (end - begin + 3) / 4);
+        for (int64_t at = begin; at < end;) {  // channel by channel
+          const int64_t c = at / HW, stop = std::min(end, (c + 1) * HW);
+          const double base = level[c], spread = 0.5 * gain[c];
+          for (; at < stop; ++at) out[at] = static_cast<T>(base + spread * v[at - begin]);
         }
       }
     }

@@ -13,13 +13,14 @@ namespace actmatch::kernels {
 inline constexpr int64_t kBlock = 256;
 
 // e^x to 2.5e-7 + 1e-7 |x| relative: 2^n * 2^f with n = round(x / ln 2) and a degree-6 Chebyshev fit of 2^f on [-1/2, 1/2].
-// Branch-free, so loops over it vectorise (libm's expf does not without -ffast-math). Arguments are clamped to [-87, 88]: the result is
-// never zero, denormal or infinite. NaN stays NaN. Splitting x / ln 2 into two words would be sharper, but -fassociative-math may undo it.
+// Free of branches, so loops over it vectorise (libm's expf does not without -ffast-math). Arguments are clamped to [-87, 88]: the result
+// is never zero, denormal or infinite. NaN stays NaN. Splitting x / ln 2 into two words would be sharper, but -fassociative-math may undo
+// it.
 inline float exp_vec(float x) {
-  const float clamped = x < -87.0f ? -87.0f : (x > 88.0f ? 88.0f : x);
-  const float t = clamped * 1.44269504f;
-  const float defined = t == t ? t : 0.0f;  // converting NaN to an integer is undefined
-  const auto n = static_cast<int32_t>(defined + (defined < 0.0f ? -0.5f : 0.5f));
+  // Both choices take the bound for NaN, as the processor's maximum and minimum do: no undefined conversion below.
+  const float above = x > -87.0f ? x : -87.0f;
+  const float t = (above < 88.0f ? above : 88.0f) * 1.44269504f;
+  const int32_t n = static_cast<int32_t>(t + 128.5f) - 128;
   const float f = t - static_cast<float>(n);
   float p = 1.5461445e-4f;
   p = p * f + 1.3400427e-3f;
@@ -28,7 +29,8 @@ inline float exp_vec(float x) {
   p = p * f + 2.4022651e-1f;
   p = p * f + 6.9314718e-1f;
   p = p * f + 1.0f;
-  return p * std::bit_cast<float>(static_cast<uint32_t>(n + 127) << 23);
+  p *= std::bit_cast<float>(static_cast<uint32_t>(n + 127) << 23);
+  return x == x ? p : x;
 }
 inline double exp_vec(double x) { return std::exp(x); }
 

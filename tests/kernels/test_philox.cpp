@@ -3,6 +3,7 @@
 #include <array>
 #include <set>
 
+#include "kernels/normal_batch.h"
 #include "tests/kernels/kernel_test_util.h"
 
 namespace actmatch::kernels {
@@ -52,6 +53,34 @@ TEST(Philox, UniformsStayInsideTheOpenInterval) {
   EXPECT_EQ(uniform_of(~0u), 1 - 0x1p-33);
   EXPECT_TRUE(std::isfinite(normal_pair(0, 0).first));
   EXPECT_TRUE(std::isfinite(normal_pair(~0u, ~0u).second));
+}
+
+TEST(Philox, BatchGivesTheSameNormalNumbers) {
+  for (int64_t count : {int64_t{1}, int64_t{3}, kNormalBatch}) {
+    for (uint32_t first = 0; first < 20'000; first += 997) {
+      double out[4 * kNormalBatch];
+      normal_batch(out, 77, RandomStream::kPrune, 2, 5, 9, first, count);
+      for (int64_t i = 0; i < count; ++i) {
+        const NormalBlock b = normal_block(random_block(77, RandomStream::kPrune, 2, 5, 9, first + uint32_t(i)));
+        // Series cut off at 2e-16, then a dozen roundings of numbers up to 6; libm is exact beside that.
+        for (int k = 0; k < 4; ++k) ASSERT_NEAR(out[4 * i + k], b.value[k], 2e-14);
+      }
+    }
+  }
+}
+
+TEST(Philox, BatchLogarithmAndAnglesOverTheirWholeRange) {
+  for (uint32_t word : {0u, 1u, 2u, 1u << 16, 0x7fffffffu, 0x80000000u, 0xb504f333u, 0xb504f334u, 0xfffffffeu, 0xffffffffu}) {
+    const double u = uniform_of(word), exact = std::log(u);
+    EXPECT_NEAR(log_vec(u), exact, 1e-15 * std::abs(exact) + 1e-26) << word;  // relative also near 1, where ln u is 1e-10
+  }
+  for (int i = 0; i < 4096; ++i) {
+    const double v = (i + 0.5) / 4096;
+    double c, s;
+    cos_sin_turns(v, &c, &s);
+    EXPECT_NEAR(c, std::cos(2 * M_PI * v), 2e-15) << v;  // the reference's own angle, up to 6.3, is rounded by 4e-16
+    EXPECT_NEAR(s, std::sin(2 * M_PI * v), 2e-15) << v;
+  }
 }
 
 TEST(Philox, NormalNumbersHaveTheMomentsOfTheNormalDistribution) {

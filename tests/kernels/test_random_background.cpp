@@ -34,6 +34,19 @@ TEST(RandomBackground, AgreesWithTheNumpyDefinition) {
   EXPECT_FALSE(file >> more);
 }
 
+TEST(RandomBackground, WhiteNoiseIsLibmsToTheLastDigits) {
+  // The kernel's own logarithm and sines, as compiled there, against the plain formula.
+  const BackgroundSpec spec = imagenet(37, 41, 5);
+  const Vec got = draw<double>(spec, RandomStream::kOptimise, 1, 2, 1);
+  const NormalBlock u = normal_block(random_block(5, RandomStream::kOptimise, 0, 1, 2, 0));
+  for (size_t i = 0; i < got.size(); ++i) {
+    const NormalBlock v = normal_block(random_block(5, RandomStream::kOptimise, 2, 1, 2, uint32_t(i / 4)));
+    const size_t c = i / (37 * 41);
+    const double expected = spec.mu[c] + 0.5 * spec.sigma[c] * (u.value[c] + v.value[i % 4]);
+    ASSERT_NEAR(got[i], expected, 2e-12) << i;  // 2e-14 of the normal number, times sigma = 58
+  }
+}
+
 TEST(RandomBackground, AnyRangeOfDrawsIsTheSameNumbers) {
   const BackgroundSpec spec = imagenet(9, 300, 3);  // wider than one block of columns
   const auto all = draw<float>(spec, RandomStream::kPrune, 2, 0, 12);
