@@ -107,7 +107,7 @@ class HeaderParser {
       int64_t value = 0;
       const size_t begin = at_;
       for (; at_ < text_.size() && text_[at_] >= '0' && text_[at_] <= '9'; ++at_) {
-        if (value > std::numeric_limits<int64_t>::max() / 100) fail("has an impossible shape");
+        if (value > (std::numeric_limits<int64_t>::max() - 9) / 10) fail("has an impossible shape");
         value = value * 10 + (text_[at_] - '0');
       }
       if (at_ == begin || shape.size() == kMaxRank) fail("has an impossible shape");

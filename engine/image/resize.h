@@ -8,7 +8,7 @@ namespace actmatch {
 
 enum class Interpolation {
   kBilinear,  // antialiased: a triangle filter as wide as the reduction, rows first, rounded to 8 bits between the two passes
-  kNearest,   // the source pixel under each target pixel's centre
+  kNearest,   // the source pixel under each target pixel's centre; the right or lower one of two that meet there
 };
 
 // The part [left, left+width) x [top, top+height) of `image` resized to full_width x full_height; only that part is computed.
