@@ -40,9 +40,9 @@ class JsonReader {
   JsonReader(const std::string& text, const std::string& name) : name_(name), json_(Json::parse(text, nullptr, false)) {
     if (json_.is_discarded()) fail("is not JSON");
     if (!json_.is_object()) fail("is not a JSON object");
-    for (const auto& [key, value] : json_.items())
-      if (std::none_of(std::begin(kKeys), std::end(kKeys), [&](const char* known) { return key == known; }))
-        fail("has the unknown key \"" + printable(key) + "\"; known are " + listed(kKeys));
+    for (auto it = json_.begin(); it != json_.end(); ++it)
+      if (std::none_of(std::begin(kKeys), std::end(kKeys), [&](const char* known) { return it.key() == known; }))
+        fail("has the unknown key \"" + printable(it.key()) + "\"; known are " + listed(kKeys));
   }
 
   bool has(const char* key) const { return json_.contains(key); }

@@ -1,0 +1,95 @@
+// The frozen classifier as the explanation sees it: images in, logits and taps out, the gradient at the images back.
+#pragma once
+
+#include <functional>
+#include <map>
+#include <memory>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "engine/backend/backend.h"
+#include "engine/graph/graph.h"
+
+namespace actmatch {
+
+// Builds the classifier's graph for a batch; `keep` names values that must not be optimised away. The importer supplies it.
+using GraphSource = std::function<Graph(int64_t batch, const std::vector<std::string>& keep)>;
+
+// What the graph's ends look like. Throws kUnsupported when there is no image-like input or no row of class scores, naming what there is.
+struct ClassifierShape {
+  std::string input_name, output_name;
+  int64_t channels = 0, height = 0, width = 0, classes = 0;
+  bool ends_in_softmax = false;  // a trailing softmax (or its logarithm) was recognised; losses work on its argument
+};
+
+// Where the logits and the image are in one built graph.
+struct ClassifierEnds {
+  ValueId input = kNoValue, logits = kNoValue;
+  ClassifierShape shape;
+};
+ClassifierEnds find_ends(const Graph& graph);
+
+struct Scores {
+  int32_t top = 0;
+  float p_top = 0, p_label = 0;
+};
+
+class Classifier {
+ public:
+  // Compiles nothing yet. The backend must outlive the classifier.
+  Classifier(Backend& backend, GraphSource source);
+
+  const ClassifierShape& shape() const { return shape_; }
+  Backend& backend() { return backend_; }
+  int64_t image_floats() const { return shape_.channels * shape_.height * shape_.width; }
+
+  // Logits [n, classes] of n images [n, C, H, W], both host memory in network units. Runs in batches of at most max_batch().
+  void logits(float* out, const float* images, int64_t n);
+  // Writes up to max_batch() images straight into the program's input: `fill(device_input, first, count)` for each batch in turn.
+  void logits_of(float* out, int64_t n, const std::function<void(float* input, int64_t first, int64_t count)>& fill);
+  int64_t max_batch() const { return max_batch_; }
+  // Images the classifier has seen since it was made.
+  int64_t images_run() const { return images_run_; }
+  void count_images(int64_t n) { images_run_ += n; }
+
+  // A program for `batch` images that also gives gradients at its input from seeds at the logits and the taps.
+  struct Training {
+    Graph graph;
+    ClassifierEnds ends;
+    std::vector<ValueId> taps;
+    std::unique_ptr<Program> program;
+  };
+  Training compile_training(int64_t batch, const std::vector<std::string>& taps);
+  // The same without taps, compiled once for each batch and kept.
+  Training& gradient_program(int64_t batch);
+  // Forward only, taps exposed.
+  Training compile_forward(int64_t batch, const std::vector<std::string>& taps);
+
+  // Names of the taps that are used unless some are named: the end of each stage of resolution, the last before pooling.
+  // At most `limit`, the deepest ones.
+  std::vector<std::string> automatic_taps(size_t limit = 5) const;
+
+ private:
+  Training compile(int64_t batch, const std::vector<std::string>& taps, bool gradients);
+  Training& forward_program(int64_t batch);
+  Backend& backend_;
+  GraphSource source_;
+  ClassifierShape shape_;
+  int64_t max_batch_ = 16;
+  int64_t images_run_ = 0;
+  std::map<int64_t, Training> forward_programs_, gradient_programs_;
+};
+
+// Exposed for inspection: automatic taps of a graph whose image input is `input` and whose logits are `logits`.
+std::vector<ValueId> find_taps(const Graph& graph, ValueId input, ValueId logits, size_t limit);
+// A tap as the distances see it: C channels at P positions. Feature maps N,C,H,W as they are; tokens N,T,D with D as the channels.
+struct TapShape {
+  int64_t channels = 0, positions = 0;
+};
+
+// softmax probabilities of one row, and the index of the largest entry.
+std::vector<float> softmax(std::span<const float> logits);
+int32_t argmax(std::span<const float> values);
+
+}  // namespace actmatch

@@ -1,0 +1,79 @@
+// One picture from start to end: optimise, take the smallest feasible level set, prune, certify.
+#pragma once
+
+#include <functional>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "engine/explain/optimise.h"
+#include "engine/explain/prune.h"
+
+namespace actmatch {
+
+struct ExplainSettings {
+  Criterion criterion;
+  PruneOptions prune;
+  uint64_t seed = 0;
+  int64_t instances = 1;        // at most this many disjoint explanations
+  int64_t instance_margin = 8;  // pixels around an earlier instance's mask that later ones must not use
+};
+
+struct ExplainProgress {
+  const char* phase = "";  // "optimise", "prune"
+  int64_t instance = 0;
+  Progress optimise;  // meaningful in phase "optimise"
+  double area = 0;    // of the current hard mask
+};
+using ExplainProgressCallback = std::function<bool(const ExplainProgress&)>;  // false: stop, run() throws kCancelled
+
+struct Explanation {
+  HardMask mask;            // [H, W]
+  std::vector<float> soft;  // [H, W]
+  bool feasible = false;
+  bool label_kept = false;  // argmax f(e) = y on the baseline background
+  float p_e = 0;            // p_y(e)
+  double area = 0;
+  double background_stability = 0;  // share of the certify stream's backgrounds that keep the label
+  bool necessity = false;           // argmax f(c) != y
+  float p_complement = 0;           // p_y(c)
+  int64_t minimal_tile = 0;         // side of the tiles none of which can be removed; 0: not certified
+  double pruned_from_area = 0;
+  int64_t steps = 0, passes_per_step = 0;
+  std::vector<LossCurve> losses;
+  double optimise_seconds = 0, prune_seconds = 0;
+  size_t memory_bytes = 0;
+};
+
+struct ExplainInput {
+  std::vector<float> x;                 // [C, H, W] network units
+  std::vector<float> colour;            // [C] baseline colour, network units
+  kernels::BackgroundSpec backgrounds;  // height, width, channels, units; the seed is set from the settings
+  int32_t label = -1;                   // -1: the top class
+  uint32_t image_index = 0;
+};
+
+class Explainer {
+ public:
+  Explainer(Classifier& classifier, const Recipe& recipe);
+  ~Explainer();
+  struct Outcome {
+    int32_t label = 0;
+    float p_x = 0;
+    std::vector<Explanation> instances;  // at least one
+    double seconds = 0;
+  };
+  Outcome explain(const ExplainInput& input, const ExplainSettings& settings, const ExplainProgressCallback& progress);
+  const std::vector<std::string>& tap_names() const;
+
+ private:
+  Classifier& classifier_;
+  Optimiser optimiser_;
+};
+
+// The problem that explain() and verify work on.
+Problem make_problem(Classifier& classifier, const ExplainInput& input, const ExplainSettings& settings);
+// Everything that can be said of a hard mask by running the classifier on it; fills the measured fields of an Explanation.
+void measure(FeasibilityChecker& checker, const Problem& problem, const HardMask& mask, Explanation& out);
+
+}  // namespace actmatch

@@ -1,0 +1,197 @@
+#include "engine/explain/feasibility.h"
+
+#include <algorithm>
+#include <cmath>
+#include <numeric>
+
+#include "engine/core/error.h"
+
+namespace actmatch {
+
+using kernels::RandomStream;
+
+int64_t count_pixels(const HardMask& mask) { return std::accumulate(mask.begin(), mask.end(), int64_t{0}); }
+
+int64_t needed_backgrounds(double rho, int64_t count) {
+  return static_cast<int64_t>(std::ceil(rho * static_cast<double>(count) - 1e-9));  // 0.9 * 30 must not round up to 28
+}
+
+FeasibilityChecker::FeasibilityChecker(Classifier& classifier, const Problem& problem)
+    : classifier_(classifier), problem_(problem), pixels_(problem.pixels(classifier.shape())), sets_(3) {
+  const int64_t channels = classifier.shape().channels;
+  colour_image_.resize(static_cast<size_t>(channels * pixels_));
+  for (int64_t c = 0; c < channels; ++c) std::fill_n(colour_image_.begin() + c * pixels_, pixels_, problem.colour[static_cast<size_t>(c)]);
+}
+
+const std::vector<float>& FeasibilityChecker::background_set(RandomStream stream) {
+  auto& set = sets_.at(static_cast<size_t>(stream));
+  if (set.empty()) {
+    set.resize(static_cast<size_t>(problem_.criterion.backgrounds * classifier_.image_floats()));
+    kernels::random_background_ref(set.data(), problem_.backgrounds, stream, problem_.image_index, 0, problem_.criterion.backgrounds);
+  }
+  return set;
+}
+
+void FeasibilityChecker::compose(float* out, const HardMask& mask, const float* background, bool complement) const {
+  const int64_t channels = classifier_.shape().channels;
+  const uint8_t shown = complement ? 0 : 1;
+  for (int64_t c = 0; c < channels; ++c) {
+    const float *x = problem_.x.data() + c * pixels_, *b = background + c * pixels_;
+    float* o = out + c * pixels_;
+    for (int64_t i = 0; i < pixels_; ++i) o[i] = mask[static_cast<size_t>(i)] == shown ? x[i] : b[i];
+  }
+}
+
+BaselineCheck FeasibilityChecker::read(const float* logits) const {
+  const auto classes = static_cast<size_t>(classifier_.shape().classes);
+  const std::span<const float> row(logits, classes);
+  BaselineCheck check;
+  const auto label = static_cast<size_t>(problem_.label);
+  float rival = -INFINITY;
+  for (size_t k = 0; k < classes; ++k)
+    if (k != label) rival = std::max(rival, row[k]);
+  check.top = argmax(row);
+  check.margin = row[label] - rival;
+  check.p_label = softmax(row)[label];
+  // The hair above tau keeps a claim true when another machine rounds differently.
+  check.sufficient = check.top == problem_.label && check.p_label >= problem_.criterion.tau * (1.0 + 1e-4) * problem_.p_x;
+  return check;
+}
+
+std::vector<BaselineCheck> FeasibilityChecker::on_colour(std::span<const HardMask> masks, bool complement) {
+  const int64_t classes = classifier_.shape().classes;
+  std::vector<float> logits(masks.size() * static_cast<size_t>(classes));
+  classifier_.logits_of(logits.data(), static_cast<int64_t>(masks.size()), [&](float* input, int64_t first, int64_t count) {
+    std::vector<float> images(static_cast<size_t>(count * classifier_.image_floats()));
+    for (int64_t i = 0; i < count; ++i)
+      compose(images.data() + i * classifier_.image_floats(), masks[static_cast<size_t>(first + i)], colour_image_.data(), complement);
+    classifier_.backend().upload(input, images.data(), images.size());
+  });
+  std::vector<BaselineCheck> checks;
+  for (size_t i = 0; i < masks.size(); ++i) checks.push_back(read(logits.data() + i * static_cast<size_t>(classes)));
+  return checks;
+}
+
+std::vector<BaselineCheck> FeasibilityChecker::baseline(std::span<const HardMask> masks) { return on_colour(masks, false); }
+std::vector<BaselineCheck> FeasibilityChecker::complement(std::span<const HardMask> masks) { return on_colour(masks, true); }
+
+std::vector<float> FeasibilityChecker::margins(const HardMask& mask, RandomStream stream) {
+  const std::vector<float>& set = background_set(stream);
+  const int64_t count = problem_.criterion.backgrounds, classes = classifier_.shape().classes, size = classifier_.image_floats();
+  std::vector<float> logits(static_cast<size_t>(count * classes)), margins;
+  classifier_.logits_of(logits.data(), count, [&](float* input, int64_t first, int64_t n) {
+    std::vector<float> images(static_cast<size_t>(n * size));
+    for (int64_t i = 0; i < n; ++i) compose(images.data() + i * size, mask, set.data() + (first + i) * size, false);
+    classifier_.backend().upload(input, images.data(), images.size());
+  });
+  for (int64_t i = 0; i < count; ++i) margins.push_back(read(logits.data() + i * classes).margin);
+  return margins;
+}
+
+int64_t FeasibilityChecker::held(const HardMask& mask, RandomStream stream) {
+  const auto m = margins(mask, stream);
+  return std::count_if(m.begin(), m.end(), [](float v) { return v > 0; });
+}
+
+std::vector<int64_t> FeasibilityChecker::critical_order(const HardMask& mask, std::span<const RandomStream> streams) {
+  std::vector<float> all;
+  for (RandomStream s : streams) {
+    const auto m = margins(mask, s);
+    all.insert(all.end(), m.begin(), m.end());
+  }
+  std::vector<int64_t> order(all.size());
+  std::iota(order.begin(), order.end(), 0);
+  std::stable_sort(order.begin(), order.end(),
+                   [&](int64_t a, int64_t b) { return all[static_cast<size_t>(a)] < all[static_cast<size_t>(b)]; });
+  return order;
+}
+
+std::vector<bool> FeasibilityChecker::feasible(std::span<const HardMask> masks, std::span<const RandomStream> streams,
+                                               std::span<const int64_t> hint) {
+  const auto base = baseline(masks);
+  std::vector<bool> good(masks.size());
+  for (size_t i = 0; i < masks.size(); ++i) good[i] = base[i].sufficient;
+  if (!problem_.criterion.robust || streams.empty()) return good;
+
+  const int64_t K = problem_.criterion.backgrounds, total = K * static_cast<int64_t>(streams.size());
+  const int64_t allowed = K - needed_backgrounds(problem_.criterion.rho, K);  // failures a stream may have
+  std::vector<int64_t> order(hint.begin(), hint.end());
+  if (order.empty()) {
+    order.resize(static_cast<size_t>(total));
+    std::iota(order.begin(), order.end(), 0);
+  }
+  std::vector<std::vector<int64_t>> failures(masks.size(), std::vector<int64_t>(streams.size(), 0));
+  const int64_t classes = classifier_.shape().classes, size = classifier_.image_floats();
+  // In chunks of backgrounds: masks that have failed too often already are left out of the next chunk. The first chunk, with the critical
+  // backgrounds, decides most of them.
+  for (int64_t start = 0; start < total;) {
+    const int64_t chunk = std::min<int64_t>(total - start, std::max<int64_t>(2 * (allowed + 1), 8));
+    struct Job {
+      size_t mask;
+      int64_t background;
+    };
+    std::vector<Job> jobs;
+    for (size_t i = 0; i < masks.size(); ++i)
+      if (good[i])
+        for (int64_t k = 0; k < chunk; ++k) jobs.push_back({i, order[static_cast<size_t>(start + k)]});
+    if (jobs.empty()) break;
+    std::vector<float> logits(jobs.size() * static_cast<size_t>(classes));
+    classifier_.logits_of(logits.data(), static_cast<int64_t>(jobs.size()), [&](float* input, int64_t first, int64_t n) {
+      std::vector<float> images(static_cast<size_t>(n * size));
+      for (int64_t i = 0; i < n; ++i) {
+        const Job& job = jobs[static_cast<size_t>(first + i)];
+        const auto& set = background_set(streams[static_cast<size_t>(job.background / K)]);
+        compose(images.data() + i * size, masks[job.mask], set.data() + (job.background % K) * size, false);
+      }
+      classifier_.backend().upload(input, images.data(), images.size());
+    });
+    for (size_t j = 0; j < jobs.size(); ++j) {
+      if (read(logits.data() + j * static_cast<size_t>(classes)).margin > 0) continue;
+      auto& count = failures[jobs[j].mask][static_cast<size_t>(jobs[j].background / K)];
+      if (++count > allowed) good[jobs[j].mask] = false;
+    }
+    start += chunk;
+  }
+  return good;
+}
+
+std::vector<float> FeasibilityChecker::importance(const HardMask& mask, RandomStream stream) {
+  constexpr int64_t kBatch = 8;
+  Classifier::Training& net = classifier_.gradient_program(kBatch);
+  const std::vector<float>& set = background_set(stream);
+  const int64_t K = problem_.criterion.backgrounds, classes = classifier_.shape().classes, size = classifier_.image_floats(),
+                channels = classifier_.shape().channels;
+  std::vector<float> worth(static_cast<size_t>(pixels_), 0.0f), images(static_cast<size_t>(kBatch * size)), gradient(images.size());
+  std::vector<float> z(static_cast<size_t>(kBatch * classes)), dz(z.size());
+  for (int64_t first = 0; first < K; first += kBatch) {
+    const int64_t n = std::min(kBatch, K - first);
+    for (int64_t i = 0; i < n; ++i) compose(images.data() + i * size, mask, set.data() + (first + i) * size, false);
+    classifier_.backend().upload(net.program->data(net.ends.input), images.data(), images.size());
+    net.program->forward();
+    classifier_.count_images(n);
+    classifier_.backend().download(z.data(), net.program->data(net.ends.logits), z.size());
+    std::fill(dz.begin(), dz.end(), 0.0f);
+    for (int64_t i = 0; i < n; ++i) {
+      const auto p = softmax(std::span<const float>(z).subspan(static_cast<size_t>(i * classes), static_cast<size_t>(classes)));
+      for (int64_t c = 0; c < classes; ++c)
+        dz[static_cast<size_t>(i * classes + c)] = p[static_cast<size_t>(c)] - (c == problem_.label ? 1.0f : 0.0f);
+    }
+    classifier_.backend().upload(net.program->gradient(net.ends.logits), dz.data(), dz.size());
+    net.program->backward();
+    classifier_.backend().download(gradient.data(), net.program->gradient(net.ends.input), gradient.size());
+    for (int64_t i = 0; i < n; ++i)
+      for (int64_t c = 0; c < channels; ++c) {
+        const float *g = gradient.data() + i * size + c * pixels_, *x = problem_.x.data() + c * pixels_,
+                    *b = set.data() + (first + i) * size + c * pixels_;
+        for (int64_t k = 0; k < pixels_; ++k)
+          if (mask[static_cast<size_t>(k)]) worth[static_cast<size_t>(k)] -= g[k] * (x[k] - b[k]);
+      }
+  }
+  return worth;
+}
+
+bool FeasibilityChecker::feasible(const HardMask& mask, std::span<const RandomStream> streams) {
+  return feasible(std::span<const HardMask>(&mask, 1), streams).front();
+}
+
+}  // namespace actmatch

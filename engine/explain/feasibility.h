@@ -1,0 +1,59 @@
+// Runs the classifier on masked images: is a hard mask feasible, on which random backgrounds does the label hold?
+#pragma once
+
+#include <cstdint>
+#include <span>
+#include <vector>
+
+#include "engine/explain/problem.h"
+
+namespace actmatch {
+
+struct BaselineCheck {
+  int32_t top = -1;
+  float p_label = 0;
+  float margin = 0;  // logit of the label minus the best other one
+  bool sufficient = false;
+};
+
+// How many of K backgrounds must keep the label: the smallest integer that is at least rho * K.
+int64_t needed_backgrounds(double rho, int64_t count);
+
+// Checks masks of one problem against the baseline colour and fixed sets of random backgrounds. Sets are made once and kept.
+class FeasibilityChecker {
+ public:
+  FeasibilityChecker(Classifier& classifier, const Problem& problem);
+
+  // On the baseline background, many masks at once.
+  std::vector<BaselineCheck> baseline(std::span<const HardMask> masks);
+  // The images without the masks' pixels: (1-m)*x + m*b0.
+  std::vector<BaselineCheck> complement(std::span<const HardMask> masks);
+  // Number of backgrounds of `stream` on which the label holds, of criterion.backgrounds.
+  int64_t held(const HardMask& mask, kernels::RandomStream stream);
+  // Margins of the label on each background of the stream.
+  std::vector<float> margins(const HardMask& mask, kernels::RandomStream stream);
+  // The criterion on the given streams (ignored unless robust), for many masks; stops early for masks that have failed.
+  // `hint`: order in which backgrounds are tried, most critical first (indices into the streams' sets one after the other).
+  std::vector<bool> feasible(std::span<const HardMask> masks, std::span<const kernels::RandomStream> streams,
+                             std::span<const int64_t> hint = {});
+  bool feasible(const HardMask& mask, std::span<const kernels::RandomStream> streams);
+  // Orders the backgrounds of the streams by the margin the mask has on them, smallest first.
+  std::vector<int64_t> critical_order(const HardMask& mask, std::span<const kernels::RandomStream> streams);
+  // How much each pixel of the mask is worth: the first-order rise of sum -log p_y over the backgrounds of the stream when the pixel goes
+  // back to the background. [H, W], 0 outside the mask.
+  std::vector<float> importance(const HardMask& mask, kernels::RandomStream stream);
+
+ private:
+  const std::vector<float>& background_set(kernels::RandomStream stream);
+  void compose(float* out, const HardMask& mask, const float* background, bool complement) const;
+  std::vector<BaselineCheck> on_colour(std::span<const HardMask> masks, bool complement);
+  BaselineCheck read(const float* logits) const;
+
+  Classifier& classifier_;
+  const Problem& problem_;
+  int64_t pixels_;
+  std::vector<float> colour_image_;       // b0 as an image
+  std::vector<std::vector<float>> sets_;  // by stream
+};
+
+}  // namespace actmatch

@@ -1,0 +1,248 @@
+#include "engine/explain/recipe.h"
+
+#include <map>
+#include <nlohmann/json.hpp>
+#include <set>
+
+#include "engine/core/error.h"
+#include "engine/explain/recipes.h"
+#include "engine/image/file.h"
+
+namespace actmatch {
+
+namespace {
+
+using Json = nlohmann::json;
+
+const std::map<std::string, kernels::TapDistance> kDistances{{"kl", kernels::TapDistance::kKlChannels},
+                                                             {"kl-positions", kernels::TapDistance::kKlPositions},
+                                                             {"cosine", kernels::TapDistance::kCosine},
+                                                             {"mse", kernels::TapDistance::kMse},
+                                                             {"standardised-mse", kernels::TapDistance::kStandardisedMse}};
+
+// Reads an object key by key and complains about what it does not know, so that a misspelt key is not silently ignored.
+class Reader {
+ public:
+  Reader(const Json& json, std::string origin, std::string path) : json_(json), origin_(std::move(origin)), path_(std::move(path)) {
+    if (!json.is_object()) fail(path_.empty() ? "the recipe" : "'" + path_ + "'", "must be an object {...}");
+  }
+  template <class T>
+  void number(const char* key, T& value, double low, double high) {
+    known_.insert(key);
+    const auto it = json_.find(key);
+    if (it == json_.end()) return;
+    if (!it->is_number() || !(it->get<double>() >= low) || !(it->get<double>() <= high))
+      fail(quoted(key), "must be a number from " + short_number(low) + " to " + short_number(high));
+    value = it->get<T>();
+  }
+  void boolean(const char* key, bool& value) {
+    known_.insert(key);
+    const auto it = json_.find(key);
+    if (it == json_.end()) return;
+    if (!it->is_boolean()) fail(quoted(key), "must be true or false");
+    value = it->get<bool>();
+  }
+  void text(const char* key, std::string& value) {
+    known_.insert(key);
+    const auto it = json_.find(key);
+    if (it == json_.end()) return;
+    if (!it->is_string()) fail(quoted(key), "must be a string");
+    value = it->get<std::string>();
+  }
+  template <class T>
+  void choice(const char* key, T& value, const std::map<std::string, T>& choices) {
+    std::string chosen;
+    text(key, chosen);
+    if (!chosen.empty()) value = pick(key, chosen, choices);
+  }
+  template <class T>
+  T pick(const char* key, const std::string& chosen, const std::map<std::string, T>& choices) {
+    const auto it = choices.find(chosen);
+    if (it != choices.end()) return it->second;
+    std::string list;
+    for (const auto& [name, unused] : choices) list += (list.empty() ? "" : ", ") + name;
+    fail(quoted(key), "is '" + chosen + "'; choose one of " + list);
+  }
+  const Json* child(const char* key) {
+    known_.insert(key);
+    const auto it = json_.find(key);
+    return it == json_.end() ? nullptr : &*it;
+  }
+  void finish() {
+    for (const auto& [key, unused] : json_.items())
+      if (!known_.count(key)) fail(quoted(key.c_str()), "is not a key of a recipe");
+  }
+  [[noreturn]] void fail(const std::string& what, const std::string& why) {
+    throw Error(ErrorCode::kFormat, origin_ + ": " + what + " " + why);
+  }
+  std::string quoted(const char* key) const { return "'" + (path_.empty() ? "" : path_ + ".") + key + "'"; }
+
+ private:
+  static std::string short_number(double v) {
+    std::string s = std::to_string(v);
+    s.erase(s.find_last_not_of('0') + 1);
+    if (s.back() == '.') s.pop_back();
+    return s;
+  }
+  const Json& json_;
+  std::string origin_, path_;
+  std::set<std::string> known_;
+};
+
+constexpr double kBig = 1e6;
+
+void read_generator(const Json& json, const std::string& origin, GeneratorSpec& g) {
+  Reader r(json, origin, "generator");
+  r.choice(
+      "kind", g.kind,
+      std::map<std::string, GeneratorKind>{{"csae", GeneratorKind::kCsae}, {"unet", GeneratorKind::kUnet}, {"grid", GeneratorKind::kGrid}});
+  r.number("cell", g.cell, 1, 1024);
+  r.boolean("smooth", g.smooth);
+  r.number("initial_logit", g.initial_logit, -kBig, kBig);
+  r.finish();
+}
+
+void read_taps(const Json& json, const std::string& origin, TapRecipe& taps) {
+  Reader r(json, origin, "taps");
+  r.number("limit", taps.limit, 1, 64);
+  if (const Json* names = r.child("names")) {
+    if (!names->is_array()) r.fail("'taps.names'", "must be a list of value names");
+    taps.names.clear();
+    for (const Json& n : *names) {
+      if (!n.is_string()) r.fail("'taps.names'", "must be a list of value names");
+      taps.names.push_back(n.get<std::string>());
+    }
+  }
+  if (const Json* distances = r.child("distances")) {
+    if (!distances->is_array() || distances->empty()) r.fail("'taps.distances'", "must be a list of distances");
+    taps.distances.clear();
+    for (const Json& d : *distances)
+      taps.distances.push_back(r.pick("distances", d.is_string() ? d.get<std::string>() : d.dump(), kDistances));
+  }
+  if (const Json* weights = r.child("weights")) {
+    if (!weights->is_array() || weights->empty()) r.fail("'taps.weights'", "must be a list of numbers");
+    taps.weights.clear();
+    for (const Json& w : *weights) {
+      if (!w.is_number() || w.get<double>() < 0) r.fail("'taps.weights'", "must be a list of numbers, none negative");
+      taps.weights.push_back(w.get<double>());
+    }
+  }
+  r.finish();
+}
+
+void read_weights(const Json& json, const std::string& origin, LossWeights& w) {
+  Reader r(json, origin, "weights");
+  for (auto [key, value] : {std::pair{"act", &w.act},
+                            {"kl", &w.kl},
+                            {"ce", &w.ce},
+                            {"margin", &w.margin},
+                            {"area", &w.area},
+                            {"bin", &w.bin},
+                            {"tv", &w.tv},
+                            {"rob", &w.rob},
+                            {"nec", &w.nec}})
+    r.number(key, *value, 0, kBig);
+  r.finish();
+}
+
+void read_area(const Json& json, const std::string& origin, AreaSchedule& a) {
+  Reader r(json, origin, "area_schedule");
+  r.boolean("enabled", a.enabled);
+  r.number("start", a.start, 1e-6, 1);
+  r.number("end", a.end, 1e-6, 1);
+  r.number("until", a.until, 0, 1);
+  r.number("shrink", a.shrink, 0.01, 1);
+  r.number("grow", a.grow, 1, 100);
+  r.number("temperature", a.temperature, 1e-6, kBig);
+  r.finish();
+}
+
+}  // namespace
+
+kernels::TapDistance tap_distance_kind(const std::string& name) {
+  const auto it = kDistances.find(name);
+  if (it != kDistances.end()) return it->second;
+  throw Error(ErrorCode::kInvalidArgument, "there is no distance '" + name + "'; use kl, kl-positions, cosine, mse or standardised-mse");
+}
+
+const char* name_of(kernels::TapDistance kind) {
+  for (const auto& [name, k] : kDistances)
+    if (k == kind) return name.c_str();
+  return "?";
+}
+
+Recipe recipe_from_json(const std::string& text, const std::string& origin, bool robust) {
+  Json json;
+  try {
+    json = Json::parse(text, nullptr, true, true);
+  } catch (const Json::parse_error& e) {
+    throw Error(ErrorCode::kFormat,
+                origin + " is not JSON (error at byte " + std::to_string(e.byte) + "); see the built-in recipes for the form");
+  }
+  if (json.is_object() && json.contains("robust")) {
+    const Json overrides = json["robust"];
+    json.erase("robust");
+    if (robust) json.merge_patch(overrides);
+  }
+  Recipe recipe;
+  recipe.taps.distances = {kernels::TapDistance::kCosine};
+  recipe.taps.weights = {1.0};
+  Reader r(json, origin, "");
+  std::string about;
+  r.text("about", about);
+  r.text("name", recipe.name);
+  if (recipe.name.empty()) r.fail("'name'", "is missing");
+  r.number("steps", recipe.steps, 0, 1000000);
+  r.number("learning_rate", recipe.learning_rate, 0, kBig);
+  r.number("beta1", recipe.beta1, 0, 0.999999);
+  r.number("beta2", recipe.beta2, 0, 0.999999);
+  r.number("kl_temperature", recipe.kl_temperature, 1e-3, 1e3);
+  r.number("margin", recipe.margin, -kBig, kBig);
+  int64_t neighbours = recipe.tv_neighbours;
+  r.number("tv_neighbours", neighbours, 4, 8);
+  if (neighbours != 4 && neighbours != 8) r.fail("'tv_neighbours'", "must be 4 or 8");
+  recipe.tv_neighbours = static_cast<int>(neighbours);
+  r.choice("robust_form", recipe.robust_form,
+           std::map<std::string, RobustForm>{{"ce", RobustForm::kCrossEntropy}, {"kl", RobustForm::kKl}, {"margin", RobustForm::kMargin}});
+  r.number("robust_backgrounds", recipe.robust_backgrounds, 0, 256);
+  r.choice("necessity_form", recipe.necessity_form,
+           std::map<std::string, NecessityForm>{{"hinge", NecessityForm::kHinge}, {"log", NecessityForm::kLog}});
+  r.number("necessity_margin", recipe.necessity_margin, -kBig, kBig);
+  r.number("soft_until", recipe.soft_until, 0, 1);
+  r.number("smooth_start", recipe.smooth_start, 0, 256);
+  r.number("smooth_end", recipe.smooth_end, 0, 256);
+  if (const Json* j = r.child("generator")) read_generator(*j, origin, recipe.generator);
+  if (const Json* j = r.child("taps")) read_taps(*j, origin, recipe.taps);
+  if (const Json* j = r.child("weights")) read_weights(*j, origin, recipe.weights);
+  if (const Json* j = r.child("area_schedule")) read_area(*j, origin, recipe.area);
+  r.finish();
+  if (recipe.weights.rob > 0 && recipe.robust_backgrounds == 0) r.fail("'weights.rob'", "needs 'robust_backgrounds' of at least 1");
+  return recipe;
+}
+
+std::vector<std::string> recipe_names() {
+  std::vector<std::string> names;
+  for (const auto& [name, text] : kBuiltInRecipes) names.emplace_back(name);
+  return names;
+}
+
+std::string built_in_recipe(const std::string& wanted) {
+  for (const auto& [name, text] : kBuiltInRecipes)
+    if (name == wanted) return text;
+  return {};
+}
+
+Recipe load_recipe(const std::string& name_or_path, bool robust) {
+  if (const std::string text = built_in_recipe(name_or_path); !text.empty())
+    return recipe_from_json(text, "recipe '" + name_or_path + "'", robust);
+  const bool looks_like_path = name_or_path.find('/') != std::string::npos || name_or_path.ends_with(".json");
+  if (!looks_like_path) {
+    std::string list;
+    for (const std::string& name : recipe_names()) list += (list.empty() ? "" : ", ") + name;
+    throw Error(ErrorCode::kNotFound, "there is no recipe '" + name_or_path + "'; use " + list + " or the path of a .json file");
+  }
+  const auto bytes = read_file(name_or_path);
+  return recipe_from_json(std::string(reinterpret_cast<const char*>(bytes.data()), bytes.size()), name_or_path, robust);
+}
+
+}  // namespace actmatch
