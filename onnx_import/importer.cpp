@@ -46,6 +46,27 @@ std::string describe(const Problem& problem) {
   throw Error(ErrorCode::kUnsupported, text);
 }
 
+// A file that was exported with a fixed batch may have it in places that another batch cannot reach, and then mixes the images. It shows
+// at the outputs: each has to have grown with the inputs, and in no other way.
+void check_batch_reached_outputs(const ParsedModel& model, const GraphBuilder& builder, const Trial& trial, int64_t batch) {
+  std::vector<Problem> problems;
+  for (const auto& output : model.graph().output()) {
+    const ValueId id = builder.find(output.name());
+    const auto declared = trial.shapes.find(output.name());
+    if (id == kNoValue || declared == trial.shapes.end() || builder.graph().is_constant(id)) continue;
+    const Shape& shape = builder.graph().value(id).shape;
+    Shape expected = declared->second;
+    if (!expected.empty()) expected[0] = batch;
+    if (shape != expected)
+      problems.push_back({"", "",
+                          "its output '" + output.name() + "' has the shape " + to_string(shape) + " in place of " + to_string(expected) +
+                              ", because the batch " + to_string(Shape{declared->second.empty() ? 1 : declared->second[0]}) +
+                              " is written into the file; export it with a dynamic batch",
+                          model.opset});
+  }
+  if (!problems.empty()) refuse(model, problems, " for the batch " + std::to_string(batch));
+}
+
 }  // namespace
 
 struct Model::Impl {
@@ -143,6 +164,8 @@ Graph Model::build(const BuildOptions& options) const {
     }
     refuse(model, builder.problems(), circumstance);
   }
+  if (resized && options.batch > 0 && options.input_shapes.empty())
+    check_batch_reached_outputs(model, builder, impl_->trial(), options.batch);
   std::vector<ValueId> keep;
   for (const std::string& name : options.keep_values) {
     const ValueId id = builder.find(name);

@@ -40,7 +40,7 @@ struct Explanation {
   int64_t minimal_tile = 0;         // side of the tiles none of which can be removed; 0: not certified
   double pruned_from_area = 0;
   int64_t steps = 0, passes_per_step = 0;
-  std::vector<LossCurve> losses;
+  std::vector<TermTrace> losses;
   double optimise_seconds = 0, prune_seconds = 0;
   size_t memory_bytes = 0;
 };

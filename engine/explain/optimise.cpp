@@ -109,6 +109,7 @@ struct Run {
     DeviceBuffer first, second;
   };
   std::vector<Parameter> parameters;
+  bool is_grid() const { return generator.image == kNoValue; }
 };
 
 // Pixels outside `allowed` get a logit so low that no mask ever picks them before all others.
@@ -203,7 +204,8 @@ OptimisedMask Optimiser::run(const Problem& problem, uint64_t seed, const Progre
   std::vector<Kernels::Pass> passes(static_cast<size_t>(P));
   std::vector<float> read(static_cast<size_t>(std::max<int64_t>(P, 4)));
   double best_area = 1.0;
-  GradientSmoother smoother(H, W);
+  const Shape grid_shape = run.is_grid() ? run.generator.graph.value(run.parameters[0].value).shape : Shape{1, 1, H, W};
+  GradientSmoother smoother(grid_shape[2], grid_shape[3]);
 
   const auto make_masks = [&] {
     if (scheduled) {
@@ -287,8 +289,13 @@ OptimisedMask Optimiser::run(const Problem& problem, uint64_t seed, const Progre
     terms[kArea] = read[0], terms[kBin] = read[1], terms[kTv] = read[2];
     k.mask_activate_backward(ds, d_mask.data(), soft.data(), inverse_temperature.data(), 1, HW, false);
     const double sigma = recipe.smooth_start + (recipe.smooth_end - recipe.smooth_start) * (scheduled ? controller.progress(step) : 1.0);
-    smoother.apply(ds, sigma);
-    run.program->backward();
+    if (run.is_grid()) {  // smoothing the grid's gradient is the same thing at a fraction of the pixels
+      run.program->backward();
+      smoother.apply(run.program->gradient(run.parameters[0].value), sigma / static_cast<double>(recipe.generator.cell));
+    } else {
+      smoother.apply(ds, sigma);
+      run.program->backward();
+    }
     kernels::AdamOptions adam;
     adam.learning_rate = recipe.learning_rate;
     adam.beta1 = recipe.beta1;

@@ -10,7 +10,7 @@
 
 namespace actmatch {
 
-struct LossCurve {
+struct TermTrace {
   std::string term;           // "act", "kl", "ce", "margin", "area", "bin", "tv", "rob", "nec", unweighted; "total", weighted
   std::vector<float> values;  // one a step
 };
@@ -18,7 +18,7 @@ struct LossCurve {
 struct Progress {
   int64_t step = 0, steps = 0;
   double area = 0;  // of the hard mask
-  const std::vector<LossCurve>* losses = nullptr;
+  const std::vector<TermTrace>* losses = nullptr;
   double seconds = 0, seconds_left = 0;
 };
 // Return false to stop; the caller of the loop then throws kCancelled.
@@ -28,7 +28,7 @@ struct OptimisedMask {
   std::vector<float> logits;  // [H, W] s after the last step
   std::vector<float> soft;    // [H, W] m after the last step
   HardMask best;              // the smallest hard mask that kept the label (and tau) while optimising; empty when none did
-  std::vector<LossCurve> losses;
+  std::vector<TermTrace> losses;
   int64_t steps = 0;
   int64_t passes_per_step = 0;  // images through the classifier in one step
   double seconds = 0;

@@ -21,10 +21,31 @@ constexpr const char* kFormatsRead = "JPEG, PNG, BMP, GIF and PNM (PBM, PGM, PPM
   throw Error(ErrorCode::kUnsupported, "'" + name + "' is " + what + ", which is not read; save it again as PNG or as a plain JPEG");
 }
 
+// Steps over the entropy-coded data of a scan to the next marker other than a restart.
+size_t end_of_scan(const ByteReader& reader, size_t at, const std::string& name) {
+  for (; reader.has(at, 2); ++at) {
+    const uint8_t next = reader.u8(at + 1);
+    if (reader.u8(at) == 0xFF && next != 0x00 && next != 0xFF && !(next >= 0xD0 && next <= 0xD7)) return at;
+  }
+  fail_cut(name, "JPEG");
+}
+
+// A Huffman segment holds tables of 16 counts and that many values, 256 at most. stb_image 2.27 writes past its own table otherwise.
+void check_huffman(const ByteReader& reader, size_t at, size_t end, const std::string& name) {
+  while (at < end) {
+    size_t values = 0;
+    for (size_t i = 1; i <= 16; ++i) values += reader.u8(at + i);
+    at += 17 + values;
+    if (values > 256 || at > end)
+      throw Error(ErrorCode::kFormat, "'" + name + "' is a damaged JPEG: a Huffman table is impossible; get the file again");
+  }
+}
+
 void inspect_jpeg(const ByteReader& reader, const std::string& name, PictureFacts& facts) {
-  constexpr uint8_t kSos = 0xDA, kEoi = 0xD9, kApp1 = 0xE1, kApp14 = 0xEE;
+  constexpr uint8_t kDht = 0xC4, kSos = 0xDA, kEoi = 0xD9, kApp1 = 0xE1, kApp14 = 0xEE;
   int adobe_transform = -1;
   uint32_t components = 0;
+  bool scanned = false;
   size_t at = 2;
   while (true) {
     while (reader.has(at, 2) && (reader.u8(at) != 0xFF || reader.u8(at + 1) == 0xFF)) ++at;  // padding and fill bytes
@@ -32,11 +53,13 @@ void inspect_jpeg(const ByteReader& reader, const std::string& name, PictureFact
     const uint8_t marker = reader.u8(at + 1);
     at += 2;
     if (marker == 0x00 || marker == 0x01 || (marker >= 0xD0 && marker <= 0xD8)) continue;  // no segment follows these
-    if (marker == kSos) break;
+    if (marker == kEoi && scanned) break;
     if (marker == kEoi) throw Error(ErrorCode::kFormat, "'" + name + "' is a JPEG without picture data; get the whole file again");
     const size_t length = reader.be16(at);
     if (length < 2 || !reader.has(at, length)) fail_cut(name, "JPEG");
-    if (marker >= 0xC0 && marker <= 0xCF && marker != 0xC4 && marker != 0xC8 && marker != 0xCC) {
+    if (marker == kDht) {
+      check_huffman(reader, at + 2, at + length, name);
+    } else if (marker >= 0xC0 && marker <= 0xCF && marker != 0xC8 && marker != 0xCC) {
       if (marker == 0xC3 || marker == 0xC7 || marker == 0xCB || marker == 0xCF) fail_kind(name, "a lossless JPEG");
       if (marker > 0xC8) fail_kind(name, "an arithmetic-coded JPEG");
       if (marker > 0xC2) fail_kind(name, "a hierarchical JPEG");
@@ -48,6 +71,10 @@ void inspect_jpeg(const ByteReader& reader, const std::string& name, PictureFact
       adobe_transform = reader.u8(at + 13);
     }
     at += length;
+    if (marker == kSos) {
+      scanned = true;
+      at = end_of_scan(reader, at, name);
+    }
   }
   // Without Adobe's note nobody says whether ink is 0 or 255, and the decoder would take the four channels for YCbCr and alpha.
   if (components == 4 && adobe_transform != 0 && adobe_transform != 2) fail_kind(name, "a CMYK JPEG without Adobe's colour note");

@@ -17,7 +17,7 @@ struct PictureFacts {
   int orientation = 1;       // EXIF, 1..8
 };
 
-// Recognises the format by its first bytes and walks the file's own structure: JPEG segments up to the first scan, PNG chunks with
+// Recognises the format by its first bytes and walks the file's own structure: JPEG segments up to the end mark, PNG chunks with
 // their checksums, BMP sizes, GIF blocks of the first frame. stb_image itself fills what is missing with zeros in BMP and GIF files
 // and checks no checksum, so this is what finds cut and damaged files. Throws kFormat and kUnsupported, naming `name`.
 PictureFacts inspect_picture(std::span<const std::byte> bytes, const std::string& name);
