@@ -52,6 +52,10 @@ BaselineCheck FeasibilityChecker::read(const float* logits) const {
     if (k != label) rival = std::max(rival, row[k]);
   check.top = argmax(row);
   check.margin = row[label] - rival;
+  double others = 0;
+  for (size_t k = 0; k < classes; ++k)
+    if (k != label) others += std::exp(static_cast<double>(row[k]) - rival);
+  check.log_odds = static_cast<float>(check.margin - std::log(others));
   check.p_label = softmax(row)[label];
   // The hair above tau keeps a claim true when another machine rounds differently.
   check.sufficient = check.top == problem_.label && check.p_label >= problem_.criterion.tau * (1.0 + 1e-4) * problem_.p_x;

@@ -12,7 +12,8 @@ namespace actmatch {
 struct BaselineCheck {
   int32_t top = -1;
   float p_label = 0;
-  float margin = 0;  // logit of the label minus the best other one
+  float margin = 0;    // logit of the label minus the best other one
+  float log_odds = 0;  // log p / (1 - p) of the label: unlike p it does not saturate
   bool sufficient = false;
 };
 

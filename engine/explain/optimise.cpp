@@ -309,7 +309,7 @@ OptimisedMask Optimiser::run(const Problem& problem, uint64_t seed, const Progre
     backend.download(read.data(), p_label.data(), 1);
     const auto tops = top.download();
     const auto* classes = reinterpret_cast<const int32_t*>(tops.data());
-    bool kept = classes[0] == problem.label && read[0] >= problem.criterion.tau * problem.p_x;
+    bool kept = classes[0] == problem.label && read[0] >= (scheduled ? recipe.area.keep : problem.criterion.tau) * problem.p_x;
     if (problem.criterion.robust && st.robust_passes > 0) {
       int64_t held = 0;
       for (int64_t r = 0; r < st.robust_passes; ++r) held += classes[1 + r] == problem.label;

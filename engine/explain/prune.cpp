@@ -81,12 +81,7 @@ class Pruner {
           tiles.each_pixel(t, [&](size_t i) { any = any || mask[i]; });
           return !any;
         });
-        std::vector<HardMask> singles;
-        for (int64_t t : some) {
-          singles.push_back(mask);
-          tiles.remove(singles.back(), t);
-        }
-        const auto good = checker_.feasible(singles, streams, critical);
+        const auto good = checker_.feasible(without_each(mask, tiles, some), streams, critical);
         std::vector<int64_t> removable;
         for (size_t i = 0; i < some.size(); ++i)
           if (good[i]) removable.push_back(some[i]);
@@ -101,27 +96,68 @@ class Pruner {
   }
 
  private:
-  // On the baseline background single removals are cheap: all are tried in every round, and the least harmful go first.
+  // On the baseline background single removals are cheap: they are tried in every round, and the least harmful go first. Judged by the
+  // log-odds, and never more at once than costs kSlack of them: the margin is what later removals live on, so it is not spent early.
+  // Two rounds of three look only at the half that was least harmful before.
   void greedy(HardMask& mask, const Tiles& tiles, std::vector<HardMask>& history) {
-    for (;;) {
-      const std::vector<int64_t> order = tiles.occupied(mask);
-      std::vector<HardMask> singles;
-      for (int64_t t : order) {
-        singles.push_back(mask);
-        tiles.remove(singles.back(), t);
+    constexpr float kSlack = 0.5f;
+    std::vector<float> stale(static_cast<size_t>(tiles.count()), 0.0f);
+    for (int64_t round = 0;; ++round) {
+      std::vector<int64_t> order = tiles.occupied(mask);
+      const size_t occupied = order.size();
+      const bool full = round % 3 == 0 || occupied < 12;
+      if (!full) {
+        std::stable_sort(order.begin(), order.end(),
+                         [&](int64_t a, int64_t b) { return stale[static_cast<size_t>(a)] > stale[static_cast<size_t>(b)]; });
+        order.resize((occupied + 1) / 2);
       }
-      const auto checks = checker_.baseline(singles);
+      const auto checks = checker_.baseline(without_each(mask, tiles, order));
       std::vector<size_t> good;
-      for (size_t i = 0; i < checks.size(); ++i)
+      for (size_t i = 0; i < checks.size(); ++i) {
+        stale[static_cast<size_t>(order[i])] = checks[i].log_odds;
         if (checks[i].sufficient) good.push_back(i);
+      }
       ++rounds_;
       report(mask);
-      if (good.empty()) return;
-      std::stable_sort(good.begin(), good.end(), [&](size_t a, size_t b) { return checks[a].margin > checks[b].margin; });
-      std::vector<int64_t> removable;
-      for (size_t i : good) removable.push_back(order[i]);
-      if (!remove_prefix(mask, tiles, removable, {}, history)) return;
+      if (good.empty()) {
+        if (full) return;
+        round = -1;  // look at all of them before giving up
+        continue;
+      }
+      std::stable_sort(good.begin(), good.end(), [&](size_t a, size_t b) { return checks[a].log_odds > checks[b].log_odds; });
+      const size_t most = std::max<size_t>(1, occupied * 12 / 100);
+      std::vector<HardMask> prefixes;
+      HardMask current = mask;
+      for (size_t i = 0; i < good.size() && i < most; ++i) {
+        tiles.remove(current, order[good[i]]);
+        if (i < 4 || i % 2 == 1) prefixes.push_back(current);
+      }
+      const auto found = checker_.baseline(prefixes);
+      float best = -INFINITY;
+      for (const BaselineCheck& c : found) best = std::max(best, c.log_odds);
+      bool removed = false;
+      for (size_t i = found.size(); i-- > 0 && !removed;) {
+        if (!found[i].sufficient || found[i].log_odds < best - kSlack || count_pixels(prefixes[i]) == 0) continue;
+        history.push_back(std::move(mask));
+        mask = std::move(prefixes[i]);
+        removed = true;
+      }
+      if (!removed) {
+        // Every single removal in `good` is feasible, so the first one is; the best log-odds may have been an infeasible longer prefix.
+        if (count_pixels(prefixes[0]) == 0) return;
+        history.push_back(std::move(mask));
+        mask = std::move(prefixes[0]);
+      }
     }
+  }
+
+  static std::vector<HardMask> without_each(const HardMask& mask, const Tiles& tiles, const std::vector<int64_t>& list) {
+    std::vector<HardMask> singles;
+    for (int64_t t : list) {
+      singles.push_back(mask);
+      tiles.remove(singles.back(), t);
+    }
+    return singles;
   }
 
   // Removes the longest prefix (of lengths 1, 2, 3, 4, 6, 8, 12, ...) of `order` that leaves the mask feasible.
@@ -191,7 +227,15 @@ PruneResult prune_mask(FeasibilityChecker& checker, const Problem& problem, cons
 
   PruneResult result;
   const auto good = checker.feasible(starts, streams);
-  const auto first = std::find(good.begin(), good.end(), true);
+  auto first = std::find(good.begin(), good.end(), true);
+  if (!robust && first != good.end()) {  // a roomy start prunes further than the tightest one: its margin is what removals are paid with
+    const auto checks = checker.baseline(starts);
+    for (size_t i = 0; i < starts.size(); ++i)
+      if (good[i] && checks[i].p_label >= options.roomy * problem.p_x) {
+        first = good.begin() + static_cast<std::ptrdiff_t>(i);
+        break;
+      }
+  }
   if (first == good.end()) {  // honest failure: the start on which the class is likeliest
     const auto checks = checker.baseline(starts);
     const auto best = std::max_element(checks.begin(), checks.end(), [](const auto& a, const auto& b) { return a.p_label < b.p_label; });

@@ -153,6 +153,7 @@ void read_area(const Json& json, const std::string& origin, AreaSchedule& a) {
   r.number("until", a.until, 0, 1);
   r.number("shrink", a.shrink, 0.01, 1);
   r.number("grow", a.grow, 1, 100);
+  r.number("keep", a.keep, 0, 1);
   r.number("temperature", a.temperature, 1e-6, kBig);
   r.finish();
 }

@@ -20,6 +20,7 @@ struct AreaSchedule {
   double until = 0.6;        // share of the steps the fall takes; afterwards the area follows the label:
   double shrink = 0.97;      //   times this while the label holds,
   double grow = 1.03;        //   times this while it does not
+  double keep = 0.95;        // the label counts as held while p_y(e) >= keep * p_y(x)
   double temperature = 0.5;  // of the soft mask, in logits
 };
 

@@ -1,0 +1,20 @@
+#!/usr/bin/env bash
+# Installs what is missing, builds everything, checks form, fuzzes for a minute each, runs all tests. Ends with the test runner's summary.
+#   tools/test.sh            all of it
+#   tools/test.sh --quick    build and tests only
+set -euo pipefail
+cd "$(dirname "$0")/.."
+quick=0
+[[ "${1:-}" == "--quick" ]] && quick=1
+export OMP_NUM_THREADS=${OMP_NUM_THREADS:-1} # spinning threads make a shared machine slow
+
+tools/install_dependencies.sh build test
+cmake -S . -B build -G Ninja -DCMAKE_BUILD_TYPE=Release -DACTMATCH_TESTS=ON -DACTMATCH_WERROR=ON >/dev/null
+cmake --build build
+
+if ((!quick)); then
+  tools/check_format.sh
+  tools/check_tidy.sh build
+  tools/fuzz.sh 60
+fi
+ctest --test-dir build --output-on-failure -j "$(nproc)"
