@@ -597,7 +597,12 @@ class Model:
     """An ONNX graph that can be run; `real` is torch.float32 or torch.float64."""
 
     def __init__(self, path, real=torch.float32):
-        proto = onnx.load(path)
+        try:
+            proto = onnx.load(path)
+        except OSError:
+            raise
+        except Exception as error:            # the kind depends on the protobuf in use
+            raise ValueError(f"{path} is not an ONNX file: {error}") from None
         self.real = real
         self.opset = max([o.version for o in proto.opset_import if o.domain in ("", "ai.onnx")]
                          or [1])
