@@ -179,7 +179,7 @@ TEST(Evaluate, SliceWithAnyStep) {
   EXPECT_EQ(list<int64_t>(fold(SliceAttrs{{0, 1}, {1, 2}, {2, 2}}, {x})), (std::vector<int64_t>{1, 3, 5, 7}));
   EXPECT_EQ(list<int64_t>(fold(SliceAttrs{{1, 3}, {-1, -3}, {2, 2}}, {x})), (std::vector<int64_t>{7, 4, 3, 0}));
   EXPECT_EQ(fold(SliceAttrs{{0, 9}, {1, 1}, {2, 0}}, {x}).shape(), (Shape{2, 0}));
-  EXPECT_EQ(list<int64_t>(fold(SliceAttrs{{1, 1}, {1, kHighest}, {1, 1}}, {x})), (std::vector<int64_t>{5})) << "one element, huge step";
+  EXPECT_EQ(list<int64_t>(fold(SliceAttrs{{1, 1}, {kHighest, 1}, {1, 1}}, {x})), (std::vector<int64_t>{5})) << "one element, huge step";
 }
 
 TEST(Evaluate, PadModes) {

@@ -126,6 +126,18 @@ TEST(Simplify, ChainsOfIdentitiesCollapse) {
   EXPECT_EQ(rewrite(g, {}, kSimplify).nodes().size(), 1u);
 }
 
+TEST(Simplify, SeesThroughARenamedValue) {
+  Graph g;
+  const ValueId x = g.add_input("x", DType::kF32, {2, 3});
+  const ValueId r1 = g.add_node("r1", ReshapeAttrs{{6}}, {x}), out = unary(g, UnaryKind::kIdentity, r1);
+  const ValueId r2 = g.add_node("r2", ReshapeAttrs{{3, 2}}, {out});
+  g.mark_output(out);
+  g.mark_output(r2);
+  const Graph after = rewrite(g, {}, kSimplify);
+  ASSERT_EQ(after.nodes().size(), 2u);
+  EXPECT_EQ(after.nodes()[1].inputs[0], x);
+}
+
 TEST(Simplify, JoinsReshapesAndTransposes) {
   Graph g;
   const ValueId x = g.add_input("x", DType::kF32, {2, 3, 4});
@@ -218,6 +230,26 @@ TEST(Simplify, WhatIsNoBiasStaysAnAddition) {
   const ValueId both = g.add_node("m2", MatMulAttrs{}, {x, w});
   g.mark_output(g.add_node("twice", BinaryAttrs{}, {both, both}));
   EXPECT_EQ(rewrite(g, {}, kSimplify).nodes().size(), 4u);
+
+  Graph grows;  // the addition gives another shape than the product has
+  const ValueId a = grows.add_input("a", DType::kF32, {3, 4});
+  const ValueId one = grows.add_node("m", MatMulAttrs{}, {a, grows.add_constant("w", noise({4, 1}, 1))});
+  const ValueId two = grows.add_node("m", MatMulAttrs{}, {a, grows.add_constant("w", noise({4, 5}, 1))});
+  grows.mark_output(grows.add_node("a", BinaryAttrs{}, {one, grows.add_constant("b", noise({5}, 2))}));
+  grows.mark_output(grows.add_node("a", BinaryAttrs{}, {two, grows.add_constant("b", noise({1, 1, 5}, 2))}));
+  EXPECT_EQ(rewrite(grows, {}, kSimplify).nodes().size(), 4u);
+}
+
+TEST(Simplify, ASecondBiasAndASharedProductStayApart) {
+  Graph g;
+  const ValueId x = g.add_input("x", DType::kF32, {3, 4}), w = g.add_constant("w", noise({4, 5}, 1)),
+                b = g.add_constant("b", noise({5}, 2));
+  const ValueId biased = g.add_node("m", MatMulAttrs{}, {x, w, b});
+  g.mark_output(g.add_node("again", BinaryAttrs{}, {biased, b}));
+  const ValueId copy = unary(g, UnaryKind::kIdentity, g.add_node("m2", MatMulAttrs{}, {x, w}));
+  g.mark_output(g.add_node("sum", BinaryAttrs{}, {copy, b}));
+  g.mark_output(unary(g, UnaryKind::kNeg, copy));  // reads the bare product through the identity
+  EXPECT_EQ(rewrite(g, {}, kSimplify).nodes().size(), 5u);
 }
 
 TEST(FoldBatchNorm, IntoAConvolutionWithAndWithoutBias) {

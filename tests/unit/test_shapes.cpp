@@ -50,6 +50,7 @@ TEST(Shapes, ConvTranspose) {
   EXPECT_EQ(shape_of(ConvTransposeAttrs{{2, 2}}, {{{1, 3, 8, 8}}, {{3, 5, 2, 2}}, {{5}}}), (Shape{1, 5, 16, 16}));
   EXPECT_EQ(shape_of(ConvTransposeAttrs{{2, 2}, {1, 1, 1, 1}, {1, 1}, {1, 1}, 3}, {{{1, 3, 4, 5}}, {{3, 2, 3, 3}}}), (Shape{1, 6, 8, 10}));
   EXPECT_EQ(shape_of(ConvTransposeAttrs{{1, 1}, {}, {2, 3}}, {{{1, 1, 4, 4}}, {{1, 1, 3, 3}}}), (Shape{1, 1, 8, 10}));
+  EXPECT_EQ(shape_of(ConvTransposeAttrs{{1, 1}, {0, 1, 2, 0}}, {{{1, 1, 4, 4}}, {{1, 1, 3, 3}}}), (Shape{1, 1, 4, 5})) << "uneven pads";
   refuses(ConvTransposeAttrs{}, {{{1, 3, 8, 8}}, {{4, 5, 2, 2}}}, {"1x3x8x8", "4x5x2x2"});
   refuses(ConvTransposeAttrs{{2, 2}, {}, {1, 1}, {2, 0}}, {{{1, 3, 8, 8}}, {{3, 5, 2, 2}}}, {"output padding 2"});
   refuses(ConvTransposeAttrs{{1, 1}, {4, 0, 4, 0}}, {{{1, 1, 2, 2}}, {{1, 1, 2, 2}}}, {"pads leave nothing"});
