@@ -102,7 +102,8 @@ void GraphBuilder::lower_node(int index) {
 }
 
 void GraphBuilder::add_outputs() {
-  for (const auto& output : model_.graph().output()) graph_.mark_output(value(output.name()));
+  for (const auto& output : model_.graph().output())
+    if (!poisoned_.contains(output.name())) graph_.mark_output(value(output.name()));
 }
 
 ValueId GraphBuilder::value(const std::string& name) {

@@ -13,8 +13,9 @@ const OpEntry* find_entry(const std::string& domain, const std::string& op, int6
     newest = std::max(newest, entry.until);
   }
   if (newest == 0) {
-    reason = "unknown operator" + (domain.empty() ? "" : " of the domain '" + domain + "'") +
-             "; export the model with standard operators (the list: onnx_import/SUPPORTED_OPS.md)";
+    reason = "unknown operator";
+    if (!domain.empty()) reason += " of the domain '" + domain + "'";
+    reason += "; export the model with standard operators (the list: onnx_import/SUPPORTED_OPS.md)";
   } else {
     reason = "known in opsets " + std::to_string(oldest) + " to " + std::to_string(newest) + " only; export the model with one of these";
   }

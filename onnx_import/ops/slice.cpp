@@ -35,16 +35,17 @@ void lower_slice(NodeContext& c, const std::vector<int64_t>& starts, const std::
     throw Unsupported("starts, ends, axes and steps differ in length; the file is damaged");
 
   const Shape* declared = c.declared_shape(0);
-  const auto growth = declared ? find_growth(*declared, shape) : std::nullopt;
+  const std::optional<Growth> found = declared ? find_growth(*declared, shape) : std::nullopt;
+  const Growth growth = found.value_or(Growth{shape.size()});
   SliceAttrs attrs{Shape(shape.size(), 0), Shape(shape.size(), 1), shape};
   std::vector<bool> seen(shape.size(), false);
   for (size_t i = 0; i < axes.size(); ++i) {
     const auto axis = static_cast<size_t>(normalise_axis(axes[i], c.rank(x)));
     if (seen[axis]) throw Unsupported("axis " + std::to_string(axis) + " is sliced twice");
     seen[axis] = true;
-    if (growth && growth->axis == axis) {
-      const Range at_declared = clamp_range(growth->from, starts[i], ends[i], steps[i]);
-      if (at_declared.size == growth->from && at_declared.step == 1) continue;  // the whole batch, whatever its size
+    if (growth.axis == axis) {
+      const Range at_declared = clamp_range(growth.from, starts[i], ends[i], steps[i]);
+      if (at_declared.size == growth.from && at_declared.step == 1) continue;  // the whole batch, whatever its size
     }
     const Range range = clamp_range(shape[axis], starts[i], ends[i], steps[i]);
     attrs.starts[axis] = range.start;
