@@ -11,8 +11,8 @@ namespace actmatch {
 
 // Frozen batch norm and per-channel scales: into the weights of a preceding convolution that nothing else reads, otherwise kScaleShift.
 void fold_batch_norm(Graph& graph, const std::vector<ValueId>& keep = {});
-// Identities, casts to the same type, reshapes of reshapes, transposes of transposes, zero pads in front of a convolution, a bias added
-// to a matrix product.
+// Identities, casts to the same type, reshapes of reshapes, transposes of transposes, slices of slices, zero pads in front of a
+// convolution, a bias added to a matrix product.
 void simplify(Graph& graph, const std::vector<ValueId>& keep = {});
 // Nodes that neither an output nor a kept value depends on; constants that nothing reads any more give their memory back.
 void drop_dead_nodes(Graph& graph, const std::vector<ValueId>& keep = {});

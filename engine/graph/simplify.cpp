@@ -93,6 +93,16 @@ void merge_pad(Rewriter& rewriter, size_t n) {
   rewriter.set_input(n, 0, pad->inputs[0]);
 }
 
+// Of an axis that holds `inner` of the one before, `outer` takes its part.
+SliceAttrs joined(const SliceAttrs& inner, SliceAttrs outer) {
+  for (size_t i = 0; i < outer.sizes.size(); ++i) {
+    const bool single = outer.sizes[i] <= 1;  // no second element: the step says nothing and could be any number
+    outer.starts[i] = outer.sizes[i] == 0 ? 0 : inner.starts[i] + outer.starts[i] * (inner.sizes[i] <= 1 ? 1 : inner.steps[i]);
+    outer.steps[i] = single ? 1 : outer.steps[i] * inner.steps[i];
+  }
+  return outer;
+}
+
 // A matrix product followed by the addition of one number a column is a product with a bias.
 void merge_bias(Graph& graph, Rewriter& rewriter, size_t n) {
   const Node& node = rewriter.node(n);
@@ -134,6 +144,10 @@ void simplify(Graph& graph, const std::vector<ValueId>& keep) {
           for (int64_t& axis : std::get<TransposeAttrs>(node.attrs).perm) axis = inner[static_cast<size_t>(axis)];
           rewriter.set_input(n, 0, previous->inputs[0]);
         }
+        break;
+      case OpKind::kSlice:
+        if (previous && previous->op() == OpKind::kSlice)
+          rewriter.replace(n, joined(std::get<SliceAttrs>(previous->attrs), std::get<SliceAttrs>(node.attrs)), previous->inputs);
         break;
       case OpKind::kConv:
       case OpKind::kPool: merge_pad(rewriter, n); break;

@@ -1,6 +1,8 @@
 // The passes: what they rewrite, what they must leave alone, and that the values stay what they were.
 #include "engine/graph/passes.h"
 
+#include <limits>
+
 #include "tests/unit/graph_test_util.h"
 
 namespace actmatch {
@@ -152,6 +154,25 @@ TEST(Simplify, JoinsReshapesAndTransposes) {
   EXPECT_EQ(count_of(after, OpKind::kTranspose), 1u);
   for (const Node& node : after.nodes()) EXPECT_EQ(node.inputs[0], x) << node.name;
   EXPECT_EQ(rewrite(g, {r1, t1}, kOptimise).nodes().size(), 5u) << "taps in between stay";
+}
+
+TEST(Simplify, JoinsSlices) {
+  const int64_t any = std::numeric_limits<int64_t>::max();
+  const std::vector<std::pair<SliceAttrs, SliceAttrs>> pairs{
+      {{{0, 1}, {1, 2}, {3, 4}}, {{1, 0}, {1, 1}, {2, 3}}},      // a part of every second column
+      {{{0, 8}, {2, -3}, {2, 3}}, {{1, 2}, {-1, -2}, {2, 2}}},   // backwards and forwards again
+      {{{2, 0}, {any, 1}, {1, 9}}, {{0, 4}, {1, any}, {1, 1}}},  // single elements with steps that do not count
+      {{{0, 2}, {1, 3}, {3, 2}}, {{5, 1}, {1, 1}, {0, 1}}},      // nothing left
+  };
+  for (const auto& [inner, outer] : pairs) {
+    Graph g;
+    const ValueId x = g.add_input("x", DType::kF32, {3, 9});
+    g.mark_output(g.add_node("outer", outer, {g.add_node("inner", inner, {x})}));
+    const Graph after = rewrite(g, {}, kOptimise);
+    ASSERT_EQ(after.nodes().size(), 1u);
+    EXPECT_EQ(op_info(OpKind::kSlice).infer(after.nodes()[0].attrs, std::vector<const Value*>{&g.value(x)}).shape,
+              g.value(g.outputs()[0]).shape);
+  }
 }
 
 TEST(Simplify, ZeroPadsMoveIntoTheConvolution) {
