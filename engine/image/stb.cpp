@@ -6,10 +6,11 @@
 
 namespace {
 
-// stb asks for memory through these; the cap is set for the length of one decode.
+// stb asks for memory through these; the cap is set for the length of one decode. The memory is zeroed, because stb 2.27 reads
+// parts of its JPEG state that a file may leave unset.
 thread_local size_t largest_allowed = std::numeric_limits<size_t>::max();
 
-void* capped_malloc(size_t size) { return size > largest_allowed ? nullptr : std::malloc(size); }
+void* capped_malloc(size_t size) { return size > largest_allowed ? nullptr : std::calloc(1, size); }
 void* capped_realloc(void* old, size_t size) { return size > largest_allowed ? nullptr : std::realloc(old, size); }
 
 class AllocationCap {

@@ -148,6 +148,38 @@ TEST(Decode, RefusesJpegKindsByName) {
   expect_error(ErrorCode::kUnsupported, {"'a.jpg'", "12 bits"}, [&] { decode_image(deep, "a.jpg"); });
 }
 
+// Files that drive stb_image past its tables or into tables that never came must be stopped before it.
+TEST(Decode, RefusesJpegTablesThatDoNotHold) {
+  const std::vector<std::byte> jpeg = read_file(data_path("baseline.jpg"));
+  const std::string text(reinterpret_cast<const char*>(jpeg.data()), jpeg.size());
+  const auto refuse = [&](const std::string& changed, const std::string& part) {
+    ASSERT_NE(changed, text);
+    expect_error(ErrorCode::kFormat, {"'a.jpg'", part}, [&] { decode_image(bytes_of(changed), "a.jpg"); });
+  };
+  const size_t huffman = text.find("\xff\xc4"), quantisation = text.find("\xff\xdb"), scan = text.find("\xff\xda");
+  ASSERT_TRUE(huffman != std::string::npos && quantisation != std::string::npos && scan != std::string::npos);
+  std::string changed = text;
+  changed[huffman + 4 + 16] = '\xff';  // the last of the 16 counts
+  changed[huffman + 4 + 15] = '\xff';
+  refuse(changed, "impossible");
+  changed = text;
+  changed[huffman + 1] = '\xfe';  // the table becomes a comment
+  refuse(changed, "Huffman table is missing");
+  changed = text;
+  changed[quantisation + 1] = '\xfe';
+  refuse(changed, "quantisation table is missing");
+  changed = text;
+  changed[scan + 6] = '\x33';  // the first component's tables: the fourth ones
+  refuse(changed, "Huffman table is missing");
+}
+
+TEST(Decode, MemoryIsBoundedByThePictureNotByItsData) {
+  // A PNG of one pixel whose compressed data unfold to 4 MB.
+  const std::vector<std::byte> bomb = read_file(data_path("bomb.png"));
+  ASSERT_LT(bomb.size(), 10000u);
+  expect_error(ErrorCode::kOutOfMemory, {"'bomb.png'", "memory"}, [&] { decode_image(bomb, "bomb.png"); });
+}
+
 TEST(Decode, ChecksTheSizeBeforeDecoding) {
   const DecodeLimits narrow{23, 1 << 20};
   expect_error(ErrorCode::kUnsupported, {"rgb.png", "too large", "24x16", "23"}, [&] { read_image(data_path("rgb.png"), narrow); });

@@ -74,6 +74,9 @@ grey = deep[:, :, 0]
 png("grey16.png", struct.pack(">IIBBBBB", 6, 5, 16, 0, 0, 0, 0), b"".join(b"\0" + row.astype(">u2").tobytes() for row in grey))
 np.save("grey16.png.npy", np.repeat(((grey.astype(np.int64) + 128) // 257).astype(np.uint8)[:, :, None], 3, 2))
 
+# One pixel, and 4 MB of zeros behind it.
+png("bomb.png", struct.pack(">IIBBBBB", 1, 1, 8, 2, 0, 0, 0), bytes(1 << 22))
+
 # Every orientation of the same picture; what comes out is rgb.png each time.
 for o in range(1, 9):
     stored(rgb, o).save(f"orientation{o}.png", exif=exif(o, "<" if o % 2 else ">"))
