@@ -1,0 +1,383 @@
+// The C interface. The only place where exceptions become status codes.
+#include <nlohmann/json.hpp>
+
+#include "engine/api/handles.h"
+#include "engine/image/file.h"
+
+namespace actmatch::api {
+
+namespace {
+
+std::string& last_error() {
+  thread_local std::string text;
+  return text;
+}
+
+// Hands a callback of the interface what the engine reports.
+ExplainProgressCallback relay(actmatch_progress_callback callback, void* user) {
+  if (!callback) return {};
+  return [callback, user](const ExplainProgress& p) {
+    actmatch_progress report{};
+    report.struct_size = sizeof(report);
+    report.phase = p.phase;
+    report.instance = p.instance + 1;
+    report.step = p.optimise.step;
+    report.steps = p.optimise.steps;
+    report.area = p.area;
+    report.seconds = p.optimise.seconds;
+    report.seconds_left = p.optimise.seconds_left;
+    std::vector<const char*> names;
+    std::vector<float> values;
+    if (p.optimise.losses) {
+      for (const TermTrace* t : used_terms(*p.optimise.losses)) {
+        if (t->values.empty()) continue;
+        names.push_back(t->term.c_str());
+        values.push_back(t->values.back());
+      }
+    }
+    report.terms = names.size();
+    report.term_names = names.data();
+    report.term_values = values.data();
+    return callback(&report, user) == 0;
+  };
+}
+
+}  // namespace
+
+actmatch_status fail(actmatch_status status, const char* message) noexcept {
+  try {
+    last_error() = message;
+  } catch (...) {
+    last_error().clear();
+  }
+  return status;
+}
+
+actmatch_status status_of(ErrorCode code) {
+  switch (code) {
+    case ErrorCode::kInvalidArgument: return ACTMATCH_INVALID_ARGUMENT;
+    case ErrorCode::kNotFound: return ACTMATCH_NOT_FOUND;
+    case ErrorCode::kFormat: return ACTMATCH_FORMAT;
+    case ErrorCode::kUnsupported: return ACTMATCH_UNSUPPORTED;
+    case ErrorCode::kIo: return ACTMATCH_IO;
+    case ErrorCode::kOutOfMemory: return ACTMATCH_OUT_OF_MEMORY;
+    case ErrorCode::kCancelled: return ACTMATCH_CANCELLED;
+    case ErrorCode::kInternal: break;
+  }
+  return ACTMATCH_INTERNAL;
+}
+
+}  // namespace actmatch::api
+
+using namespace actmatch::api;
+
+extern "C" {
+
+const char* actmatch_version(void) { return ACTMATCH_VERSION; }
+
+const char* actmatch_status_name(actmatch_status status) {
+  switch (status) {
+    case ACTMATCH_OK: return "ok";
+    case ACTMATCH_INVALID_ARGUMENT: return "invalid argument";
+    case ACTMATCH_NOT_FOUND: return "not found";
+    case ACTMATCH_FORMAT: return "format";
+    case ACTMATCH_UNSUPPORTED: return "unsupported";
+    case ACTMATCH_IO: return "input or output";
+    case ACTMATCH_OUT_OF_MEMORY: return "out of memory";
+    case ACTMATCH_CANCELLED: return "cancelled";
+    case ACTMATCH_INTERNAL: return "internal";
+  }
+  return "unknown status";
+}
+
+const char* actmatch_last_error(void) { return last_error().c_str(); }
+
+actmatch_status actmatch_devices_json(const char** json) {
+  return guarded([&] {
+    require(json, "json");
+    thread_local std::string text;
+    text = devices_json();
+    *json = text.c_str();
+  });
+}
+
+actmatch_status actmatch_list_images(const char* path, const char* const** paths, size_t* count) {
+  return guarded([&] {
+    require(path, "path");
+    require(paths, "paths");
+    require(count, "count");
+    thread_local std::vector<std::string> texts;
+    thread_local std::vector<const char*> pointers;
+    texts = actmatch::is_folder(path) ? actmatch::list_images(path) : std::vector<std::string>{path};
+    pointers.clear();
+    for (const std::string& text : texts) pointers.push_back(text.c_str());
+    *paths = pointers.data();
+    *count = pointers.size();
+  });
+}
+
+void actmatch_model_options_init(actmatch_model_options* options) {
+  *options = {};
+  options->struct_size = sizeof(*options);
+  options->device = "auto";
+}
+
+actmatch_status actmatch_model_load(const char* path, const actmatch_model_options* options, actmatch_model** model) {
+  if (model) *model = nullptr;
+  return guarded([&] {
+    require(path, "path");
+    require(model, "model");
+    const auto o = merged(options, actmatch_model_options_init);
+    *model = new actmatch_model{std::make_shared<ModelSession>(path, text_or(o.device, "auto"), o.threads), {}};
+  });
+}
+
+void actmatch_model_free(actmatch_model* model) { delete model; }
+
+actmatch_status actmatch_model_info(actmatch_model* model, const char** json) {
+  return guarded([&] {
+    require(model, "model");
+    require(json, "json");
+    if (model->info.empty()) model->info = model_info(*model->session).dump(1, ' ', false, nlohmann::json::error_handler_t::replace);
+    *json = model->info.c_str();
+  });
+}
+
+actmatch_status actmatch_tensors_create(actmatch_tensors** tensors) {
+  return guarded([&] {
+    require(tensors, "tensors");
+    *tensors = new actmatch_tensors;
+  });
+}
+
+void actmatch_tensors_free(actmatch_tensors* tensors) { delete tensors; }
+
+actmatch_status actmatch_tensors_add(actmatch_tensors* tensors, const char* name, const int64_t* shape, size_t rank, const float* data) {
+  return guarded([&] {
+    require(tensors, "tensors");
+    require(name, "name");
+    require(data, "data");
+    if (rank > 0) require(shape, "shape");
+    actmatch::Shape extents(shape, shape + rank);
+    for (int64_t extent : extents)
+      if (extent < 0)
+        throw actmatch::Error(actmatch::ErrorCode::kInvalidArgument, "array '" + std::string(name) + "' has a negative extent");
+    const auto count = static_cast<size_t>(actmatch::element_count(extents));
+    tensors->tensors.push_back({name, actmatch::Tensor::of<float>(std::move(extents), {data, count})});
+  });
+}
+
+actmatch_status actmatch_tensors_add_npy(actmatch_tensors* tensors, const char* name, const char* path) {
+  return guarded([&] {
+    require(tensors, "tensors");
+    require(name, "name");
+    require(path, "path");
+    tensors->tensors.push_back(read_named_npy(name, path));
+  });
+}
+
+size_t actmatch_tensors_count(const actmatch_tensors* tensors) { return tensors ? tensors->tensors.size() : 0; }
+
+actmatch_status actmatch_tensors_get(const actmatch_tensors* tensors, size_t index, const char** name, const int64_t** shape, size_t* rank,
+                                     const float** data) {
+  return guarded([&] {
+    require(tensors, "tensors");
+    if (index >= tensors->tensors.size())
+      throw actmatch::Error(actmatch::ErrorCode::kNotFound, "there is no array " + std::to_string(index) + " in the list");
+    const NamedTensor& t = tensors->tensors[index];
+    if (name) *name = t.name.c_str();
+    if (shape) *shape = t.tensor.shape().data();
+    if (rank) *rank = t.tensor.shape().size();
+    if (data) *data = t.tensor.data<float>();
+  });
+}
+
+actmatch_status actmatch_tensors_write_npy(const actmatch_tensors* tensors, const char* folder) {
+  return guarded([&] {
+    require(tensors, "tensors");
+    require(folder, "folder");
+    write_tensors(tensors->tensors, folder);
+  });
+}
+
+actmatch_status actmatch_model_run(actmatch_model* model, const actmatch_tensors* inputs, const char* gradient,
+                                   actmatch_tensors** outputs) {
+  if (outputs) *outputs = nullptr;
+  return guarded([&] {
+    require(model, "model");
+    require(inputs, "inputs");
+    require(outputs, "outputs");
+    *outputs = new actmatch_tensors{run_model(*model->session, inputs->tensors, text_or(gradient))};
+  });
+}
+
+void actmatch_explain_options_init(actmatch_explain_options* options) {
+  *options = {};
+  options->struct_size = sizeof(*options);
+  options->tau = 0.5;
+  options->rho = 0.9;
+  options->backgrounds = 32;
+  options->tile = 8;
+  options->instances = 1;
+}
+
+actmatch_status actmatch_explainer_create(actmatch_model* model, const actmatch_explain_options* options, actmatch_explainer** explainer) {
+  if (explainer) *explainer = nullptr;
+  return guarded([&] {
+    require(model, "model");
+    require(explainer, "explainer");
+    const auto o = merged(options, actmatch_explain_options_init);
+    *explainer = new actmatch_explainer{std::make_unique<ExplainSession>(model->session, o), {}};
+  });
+}
+
+void actmatch_explainer_free(actmatch_explainer* explainer) { delete explainer; }
+
+actmatch_status actmatch_explainer_info(actmatch_explainer* explainer, const char** json) {
+  return guarded([&] {
+    require(explainer, "explainer");
+    require(json, "json");
+    explainer->info = explainer->session->info().dump(1, ' ', false, nlohmann::json::error_handler_t::replace);
+    *json = explainer->info.c_str();
+  });
+}
+
+actmatch_status actmatch_explainer_run_file(actmatch_explainer* explainer, const char* image_path, actmatch_progress_callback callback,
+                                            void* user, actmatch_result** result) {
+  if (result) *result = nullptr;
+  return guarded([&] {
+    require(explainer, "explainer");
+    require(image_path, "image_path");
+    require(result, "result");
+    *result = new actmatch_result{explainer->session->run_file(image_path, relay(callback, user))};
+  });
+}
+
+actmatch_status actmatch_explainer_run_rgb(actmatch_explainer* explainer, const uint8_t* rgb, int width, int height, const char* name,
+                                           actmatch_progress_callback callback, void* user, actmatch_result** result) {
+  if (result) *result = nullptr;
+  return guarded([&] {
+    require(explainer, "explainer");
+    require(rgb, "rgb");
+    require(result, "result");
+    if (width < 1 || height < 1)
+      throw actmatch::Error(actmatch::ErrorCode::kInvalidArgument, "the picture must have at least one pixel in width and height");
+    actmatch::Image image{width, height, {rgb, rgb + static_cast<size_t>(width) * static_cast<size_t>(height) * 3}};
+    *result = new actmatch_result{explainer->session->run_picture(image, text_or(name, "picture"), relay(callback, user))};
+  });
+}
+
+void actmatch_result_free(actmatch_result* result) { delete result; }
+
+actmatch_status actmatch_result_summary(const actmatch_result* result, actmatch_summary* summary) {
+  return guarded([&] {
+    require(result, "result");
+    const Result& r = result->result;
+    fill(summary, {0, r.width(), r.height(), r.outcome().label, r.provenance().class_name.c_str(), r.outcome().p_x,
+                   static_cast<int64_t>(r.outcome().instances.size()), r.outcome().seconds});
+  });
+}
+
+actmatch_status actmatch_result_explanation(const actmatch_result* result, int64_t instance, actmatch_explanation* explanation) {
+  return guarded([&] {
+    require(result, "result");
+    const actmatch::Explanation& e = result->result.explanation(instance);
+    fill(explanation, {0, e.mask.data(), e.soft.data(), e.feasible, e.label_kept, e.p_e, e.area, e.background_stability, e.necessity,
+                       e.p_complement, e.minimal_tile, e.pruned_from_area, e.optimise_seconds, e.prune_seconds});
+  });
+}
+
+actmatch_status actmatch_result_losses(const actmatch_result* result, int64_t instance, size_t index, const char** term,
+                                       const float** values, size_t* count) {
+  return guarded([&] {
+    require(result, "result");
+    const auto losses = result->result.losses(instance);
+    if (index >= losses.size())
+      throw actmatch::Error(actmatch::ErrorCode::kNotFound,
+                            "there is no loss term " + std::to_string(index) + ": " + std::to_string(losses.size()) + " were in use");
+    if (term) *term = losses[index]->term.c_str();
+    if (values) *values = losses[index]->values.data();
+    if (count) *count = losses[index]->values.size();
+  });
+}
+
+actmatch_status actmatch_result_json(const actmatch_result* result, int64_t instance, const char** json) {
+  return guarded([&] {
+    require(result, "result");
+    require(json, "json");
+    *json = result->result.json(instance).c_str();
+  });
+}
+
+actmatch_status actmatch_result_write(const actmatch_result* result, const char* folder) {
+  return guarded([&] {
+    require(result, "result");
+    require(folder, "folder");
+    result->result.write(folder);
+  });
+}
+
+actmatch_status actmatch_report_create(const actmatch_explainer* explainer, actmatch_report** report) {
+  if (report) *report = nullptr;
+  return guarded([&] {
+    require(explainer, "explainer");
+    require(report, "report");
+    *report = new actmatch_report{ReportPage(*explainer->session)};
+  });
+}
+
+void actmatch_report_free(actmatch_report* report) { delete report; }
+
+actmatch_status actmatch_report_add(actmatch_report* report, const actmatch_result* result) {
+  return guarded([&] {
+    require(report, "report");
+    require(result, "result");
+    report->page.add(result->result);
+  });
+}
+
+actmatch_status actmatch_report_write(const actmatch_report* report, const char* path) {
+  return guarded([&] {
+    require(report, "report");
+    require(path, "path");
+    report->page.write(path);
+  });
+}
+
+void actmatch_verify_options_init(actmatch_verify_options* options) {
+  *options = {};
+  options->struct_size = sizeof(*options);
+  options->device = "auto";
+}
+
+actmatch_status actmatch_verify(const char* result_json_path, const actmatch_verify_options* options,
+                                actmatch_verification** verification) {
+  if (verification) *verification = nullptr;
+  return guarded([&] {
+    require(result_json_path, "result_json_path");
+    require(verification, "verification");
+    const auto o = merged(options, actmatch_verify_options_init);
+    *verification = new actmatch_verification{
+        verify_record(result_json_path, {text_or(o.device, "auto"), o.threads, text_or(o.model), text_or(o.image)})};
+  });
+}
+
+void actmatch_verification_free(actmatch_verification* verification) { delete verification; }
+
+int actmatch_verification_passed(const actmatch_verification* verification) {
+  return verification && std::all_of(verification->claims.begin(), verification->claims.end(), [](const Claim& c) { return c.ok; });
+}
+
+size_t actmatch_verification_count(const actmatch_verification* verification) { return verification ? verification->claims.size() : 0; }
+
+actmatch_status actmatch_verification_claim(const actmatch_verification* verification, size_t index, actmatch_claim* claim) {
+  return guarded([&] {
+    require(verification, "verification");
+    if (index >= verification->claims.size())
+      throw actmatch::Error(actmatch::ErrorCode::kNotFound, "there is no claim " + std::to_string(index));
+    const Claim& c = verification->claims[index];
+    fill(claim, {0, c.name.c_str(), c.stated.c_str(), c.found.c_str(), c.ok});
+  });
+}
+
+}  // extern "C"

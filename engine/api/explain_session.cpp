@@ -1,0 +1,188 @@
+#include "engine/api/explain_session.h"
+
+#include <cmath>
+#include <filesystem>
+#include <nlohmann/json.hpp>
+
+#include "engine/api/sha256.h"
+#include "engine/core/error.h"
+#include "engine/image/file.h"
+
+namespace actmatch::api {
+
+namespace {
+
+bool is_file(const std::string& path) {
+  std::error_code ignored;
+  return std::filesystem::is_regular_file(path, ignored);
+}
+
+std::string text_of(const std::string& path) {
+  const auto bytes = read_file(path);
+  return {reinterpret_cast<const char*>(bytes.data()), bytes.size()};
+}
+
+Preprocess load_preprocess(const std::string& preset_or_path) {
+  const auto presets = preprocess_preset_names();
+  if (std::find(presets.begin(), presets.end(), preset_or_path) != presets.end()) return preprocess_preset(preset_or_path);
+  if (is_file(preset_or_path)) return preprocess_from_json(text_of(preset_or_path), preset_or_path);
+  std::string list;
+  for (const std::string& name : presets) list += (list.empty() ? "" : ", ") + name;
+  throw Error(ErrorCode::kNotFound, "preprocessing '" + preset_or_path + "' is neither a preset (" + list + ") nor a JSON file");
+}
+
+FitMode fit_mode(const std::string& name) {
+  if (name == "short-side") return FitMode::kShortSide;
+  if (name == "stretch") return FitMode::kStretch;
+  if (name == "none") return FitMode::kNone;
+  throw Error(ErrorCode::kInvalidArgument, "there is no way of resizing called '" + name + "'; use short-side, stretch or none");
+}
+
+void check_share(double value, const char* name) {
+  if (!(value > 0.0 && value <= 1.0)) throw Error(ErrorCode::kInvalidArgument, std::string(name) + " must be greater than 0 and at most 1");
+}
+
+void check_count(int64_t value, int64_t low, int64_t high, const char* name) {
+  if (value < low || value > high)
+    throw Error(ErrorCode::kInvalidArgument, std::string("the number of ") + name + " must be from " + std::to_string(low) + " to " +
+                                                 std::to_string(high) + ", not " + std::to_string(value));
+}
+
+ExplainSettings settings_of(const actmatch_explain_options& options) {
+  check_share(options.tau, "tau");
+  check_share(options.rho, "rho");
+  check_count(options.backgrounds, 1, 4096, "backgrounds");
+  check_count(options.tile, 1, 4096, "pixels of a tile's side");
+  check_count(options.instances, 1, 1000, "instances");
+  check_count(options.steps, 0, 1000000, "steps");
+  ExplainSettings settings;
+  settings.criterion = {options.robust != 0, options.tau, options.rho, options.backgrounds};
+  settings.prune.tile = options.tile;
+  settings.seed = options.seed;
+  settings.instances = options.instances;
+  return settings;
+}
+
+}  // namespace
+
+ExplainInput make_input(const ClassifierShape& shape, const Image& fitted, const Preprocess& preprocess) {
+  const auto channels = static_cast<int>(shape.channels);
+  ExplainInput input;
+  input.x = to_network(fitted, preprocess, channels);
+  kernels::BackgroundSpec& b = input.backgrounds;
+  b.channels = shape.channels;
+  b.height = shape.height;
+  b.width = shape.width;
+  // b0 is the colour mu. ImageNet's statistics are given for R, G, B; the network may have another order, or brightness alone, whose mean
+  // is the brightness of mu and whose deviation we take to be the mean of the three.
+  const std::array<double, 3> mu{b.mu[0], b.mu[1], b.mu[2]}, sigma{b.sigma[0], b.sigma[1], b.sigma[2]};
+  const auto colour = network_colour(preprocess, channels, mu);
+  const bool grey = preprocess.grey || channels == 1;
+  for (int c = 0; c < channels; ++c) {
+    const int pair = preprocess.grey ? 0 : c, from = preprocess.bgr ? 2 - c : c;
+    b.scale[c] = preprocess.scale[static_cast<size_t>(pair)];
+    b.offset[c] = preprocess.offset[static_cast<size_t>(pair)];
+    b.mu[c] = grey ? (colour[static_cast<size_t>(c)] - b.offset[c]) / b.scale[c] : mu[static_cast<size_t>(from)];
+    b.sigma[c] = grey ? (sigma[0] + sigma[1] + sigma[2]) / 3 : sigma[static_cast<size_t>(from)];
+    input.colour.push_back(static_cast<float>(colour[static_cast<size_t>(c)]));
+  }
+  return input;
+}
+
+ExplainSession::ExplainSession(std::shared_ptr<ModelSession> model, const actmatch_explain_options& options)
+    : model_(std::move(model)),
+      classifier_(model_->classifier()),
+      recipe_(load_recipe(options.recipe ? options.recipe : "default", options.robust != 0)),
+      settings_(settings_of(options)) {
+  if (options.generator) recipe_.generator.kind = generator_kind(options.generator);
+  if (options.steps > 0) recipe_.steps = options.steps;
+  choose_preprocess(options);
+  choose_labels(options);
+  if (options.class_name) label_ = labels_.find(options.class_name, classifier_.shape().classes);
+  network_colour(preprocess_, static_cast<int>(classifier_.shape().channels), {});  // do preprocessing and model go together?
+  explainer_ = std::make_unique<Explainer>(classifier_, recipe_);
+}
+
+void ExplainSession::choose_preprocess(const actmatch_explain_options& options) {
+  const std::string sidecar = model_->sidecar(".preprocess.json");
+  if (options.preprocess) {
+    preprocess_ = load_preprocess(options.preprocess);
+    preprocess_from_ = "option";
+  } else if (is_file(sidecar)) {
+    preprocess_ = preprocess_from_json(text_of(sidecar), sidecar);
+    preprocess_from_ = sidecar;
+  } else {
+    preprocess_ = preprocess_preset("imagenet");
+    preprocess_from_ = "default";
+  }
+  if (options.resize) preprocess_.fit = fit_mode(options.resize);
+  if (options.resize_ratio != 0.0) {
+    if (!(options.resize_ratio >= 1.0 && options.resize_ratio <= 4.0))
+      throw Error(ErrorCode::kInvalidArgument,
+                  "the resize ratio must be from 1 to 4: the short side over the model's size before the crop");
+    preprocess_.resize_ratio = options.resize_ratio;
+    preprocess_.short_side = 0;
+  }
+}
+
+void ExplainSession::choose_labels(const actmatch_explain_options& options) {
+  const std::string sidecar = model_->sidecar(".labels.txt");
+  labels_from_ = options.labels ? "option" : is_file(sidecar) ? sidecar : "none";
+  if (labels_from_ != "none") labels_ = Labels(options.labels ? options.labels : sidecar, classifier_.shape().classes);
+}
+
+nlohmann::ordered_json ExplainSession::info() const {
+  const ClassifierShape& shape = classifier_.shape();
+  return {{"model", model_->path()},
+          {"device", model_->backend().name()},
+          {"recipe", recipe_.name},
+          {"generator", name_of(recipe_.generator.kind)},
+          {"steps", recipe_.steps},
+          {"operating_point", operating_point(settings_)},
+          {"taps", explainer_->tap_names()},
+          {"width", shape.width},
+          {"height", shape.height},
+          {"classes", shape.classes},
+          {"class_index", label_},
+          {"class_name", labels_.name(label_)},
+          {"preprocess", nlohmann::ordered_json::parse(preprocess_to_json(preprocess_))},
+          {"preprocess_from", preprocess_from_},
+          {"labels_from", labels_from_}};
+}
+
+Result ExplainSession::run_file(const std::string& path, const ExplainProgressCallback& progress) {
+  const auto bytes = read_file(path);
+  Provenance provenance;
+  provenance.title = std::filesystem::path(path).filename().string();
+  provenance.image = absolute_path(path);
+  provenance.image_sha256 = sha256_hex(bytes);
+  return run(decode_image(bytes, path), std::move(provenance), progress);
+}
+
+Result ExplainSession::run_picture(const Image& image, const std::string& name, const ExplainProgressCallback& progress) {
+  Provenance provenance;
+  provenance.title = name;
+  return run(image, std::move(provenance), progress);
+}
+
+Result ExplainSession::run(const Image& image, Provenance provenance, const ExplainProgressCallback& progress) {
+  const ClassifierShape& shape = classifier_.shape();
+  const auto width = static_cast<int>(shape.width), height = static_cast<int>(shape.height);
+  const Image fitted = fit_image(image, preprocess_, width, height);
+  ExplainInput input = make_input(shape, fitted, preprocess_);
+  input.label = label_;
+  const Explainer::Outcome outcome = explainer_->explain(input, settings_, progress);
+
+  provenance.model = model_->path();
+  provenance.model_sha256 = model_->sha256();
+  provenance.device = model_->backend().name();
+  provenance.preprocess = preprocess_to_json(preprocess_);
+  provenance.class_name = labels_.name(outcome.label);
+  const auto channels = static_cast<int>(shape.channels);
+  const Image shown = preprocess_.grey || channels == 1 ? from_network(input.x, preprocess_, channels, width, height) : fitted;
+  const Image background = from_network(input.colour, preprocess_, channels, 1, 1);
+  return Result(outcome, std::move(provenance), recipe_, settings_, fitted, shown,
+                {background.rgb[0], background.rgb[1], background.rgb[2]});
+}
+
+}  // namespace actmatch::api

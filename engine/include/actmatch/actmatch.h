@@ -1,0 +1,253 @@
+/* actmatch: which pixels made this classifier say that?
+ *
+ * The C interface of the engine. Load a classifier from an ONNX file, explain pictures, read and write what was found.
+ *
+ *   actmatch_model* model = NULL;
+ *   actmatch_explainer* explainer = NULL;
+ *   actmatch_result* result = NULL;
+ *   actmatch_explain_options options;
+ *   actmatch_explain_options_init(&options);
+ *   options.preprocess = "imagenet";
+ *   if (actmatch_model_load("resnet18.onnx", NULL, &model) ||
+ *       actmatch_explainer_create(model, &options, &explainer) ||
+ *       actmatch_explainer_run_file(explainer, "cat.jpg", NULL, NULL, &result) ||
+ *       actmatch_result_write(result, "out/cat"))
+ *     fprintf(stderr, "%s\n", actmatch_last_error());
+ *   actmatch_result_free(result);
+ *   actmatch_explainer_free(explainer);
+ *   actmatch_model_free(model);
+ *
+ * Rules that hold throughout:
+ * - A function that can fail returns a status; 0 is success. On failure the thread's last-error text says in one line what is wrong,
+ *   where, and what to do about it; handles given out through pointers are then NULL.
+ * - Texts are UTF-8. A `const char*` or array handed out belongs to the handle it came from and lives as long as that.
+ * - NULL in an option means its default. Freeing NULL does nothing.
+ * - Structures begin with struct_size: set by the *_init functions, or by hand to sizeof the structure. Later versions only append.
+ * - A handle is used by one thread at a time. An explainer keeps its model alive and uses the model's device: use the explainers of one
+ *   model one after the other; different models may work in parallel. */
+#ifndef ACTMATCH_ACTMATCH_H
+#define ACTMATCH_ACTMATCH_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#define ACTMATCH_VERSION_MAJOR 0
+#define ACTMATCH_VERSION_MINOR 1
+#define ACTMATCH_VERSION_PATCH 0
+
+#if defined(__GNUC__)
+#define ACTMATCH_API __attribute__((visibility("default")))
+#else
+#define ACTMATCH_API
+#endif
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+typedef enum actmatch_status {
+  ACTMATCH_OK = 0,
+  ACTMATCH_INVALID_ARGUMENT = 1, /* asked for something that does not exist or does not fit */
+  ACTMATCH_NOT_FOUND = 2,        /* a file or a name that is not there */
+  ACTMATCH_FORMAT = 3,           /* a file that is not what it claims to be */
+  ACTMATCH_UNSUPPORTED = 4,      /* well-formed, but this engine or this build cannot do it */
+  ACTMATCH_IO = 5,               /* reading or writing failed */
+  ACTMATCH_OUT_OF_MEMORY = 6,
+  ACTMATCH_CANCELLED = 7, /* a progress callback asked to stop */
+  ACTMATCH_INTERNAL = 8   /* a bug in the engine */
+} actmatch_status;
+
+ACTMATCH_API const char* actmatch_version(void);                       /* "0.1.0" */
+ACTMATCH_API const char* actmatch_status_name(actmatch_status status); /* "not found" */
+ACTMATCH_API const char* actmatch_last_error(void);                    /* of this thread's latest failure; "" before the first */
+/* The devices of this build: [{"name": "cpu", "description": "..."}], the one that "auto" takes first. Lives until the thread's next call.
+ */
+ACTMATCH_API actmatch_status actmatch_devices_json(const char** json);
+/* The pictures directly in a folder, sorted by name; a path that is no folder is taken as one picture, unread. The list lives until the
+ * thread's next call of this function. */
+ACTMATCH_API actmatch_status actmatch_list_images(const char* path, const char* const** paths, size_t* count);
+
+/* --- models ------------------------------------------------------------------------------------------------------------------------ */
+
+typedef struct actmatch_model actmatch_model;
+
+typedef struct actmatch_model_options {
+  size_t struct_size;
+  const char* device; /* "auto" (default), "cpu", "cuda", "cuda:N" */
+  int threads;        /* 0 (default): as many as the environment allows */
+} actmatch_model_options;
+
+ACTMATCH_API void actmatch_model_options_init(actmatch_model_options* options);
+/* Reads an ONNX file. What is not supported in it shows in the info; explaining or running such a model fails, naming all of it. */
+ACTMATCH_API actmatch_status actmatch_model_load(const char* path, const actmatch_model_options* options, actmatch_model** model);
+ACTMATCH_API void actmatch_model_free(actmatch_model* model);
+/* What is in the file, as a JSON object: path, device, producer, ir_version, opset, inputs, outputs, operators (with counts), nodes,
+ * parameters, multiply_adds, unsupported (node, op, opset, message), and either classifier (input, output, channels, height, width,
+ * classes, softmax, taps) or not_explainable, the reason why not. */
+ACTMATCH_API actmatch_status actmatch_model_info(actmatch_model* model, const char** json);
+
+/* --- named arrays, and running a model on them ---------------------------------------------------------------------------------------- */
+
+typedef struct actmatch_tensors actmatch_tensors; /* a list of named float arrays, row-major */
+
+ACTMATCH_API actmatch_status actmatch_tensors_create(actmatch_tensors** tensors);
+ACTMATCH_API void actmatch_tensors_free(actmatch_tensors* tensors);
+/* Copies the array in. */
+ACTMATCH_API actmatch_status actmatch_tensors_add(actmatch_tensors* tensors, const char* name, const int64_t* shape, size_t rank,
+                                                  const float* data);
+/* Reads a NumPy .npy file; whole numbers become floats. */
+ACTMATCH_API actmatch_status actmatch_tensors_add_npy(actmatch_tensors* tensors, const char* name, const char* path);
+ACTMATCH_API size_t actmatch_tensors_count(const actmatch_tensors* tensors);
+ACTMATCH_API actmatch_status actmatch_tensors_get(const actmatch_tensors* tensors, size_t index, const char** name, const int64_t** shape,
+                                                  size_t* rank, const float** data);
+/* Writes FOLDER/NAME.npy for each array, atomically; characters of a name outside [A-Za-z0-9._-] become '_'. The folder is made. */
+ACTMATCH_API actmatch_status actmatch_tensors_write_npy(const actmatch_tensors* tensors, const char* folder);
+
+/* Runs the graph of the file on `inputs`, whose shapes it takes. The name of an input may be "" when the model has only one.
+ * `gradient`: NULL, "OUTPUT" (the sum of that output) or "OUTPUT:CLASS" (the sum of its column CLASS, axis 1).
+ * `outputs` receives every output of the model under its name and, with a gradient, "grad_INPUT" for every input. */
+ACTMATCH_API actmatch_status actmatch_model_run(actmatch_model* model, const actmatch_tensors* inputs, const char* gradient,
+                                                actmatch_tensors** outputs);
+
+/* --- explaining ---------------------------------------------------------------------------------------------------------------------- */
+
+typedef struct actmatch_explainer actmatch_explainer;
+typedef struct actmatch_result actmatch_result;
+
+typedef struct actmatch_explain_options {
+  size_t struct_size;
+  const char* recipe;     /* name of a built-in recipe or path of a JSON file; default "default" */
+  const char* generator;  /* "csae", "unet", "grid"; default: the recipe's */
+  const char* class_name; /* index or name of the class to explain; default: the picture's top class */
+  const char* preprocess; /* preset or JSON file; default: the model's .preprocess.json beside it, otherwise "imagenet" */
+  const char* labels;     /* text file, a class name a line; default: the model's .labels.txt beside it, otherwise none */
+  const char* resize;     /* "short-side", "stretch", "none"; default: as the preprocessing says */
+  double resize_ratio;    /* short side over the model's size, 1..4; 0: as the preprocessing says */
+  int64_t steps;          /* 0: the recipe's */
+  uint64_t seed;
+  int robust;          /* operating point: 0 sufficient (default), 1 robust */
+  double tau;          /* p(e) must be at least tau * p(x); default 0.5 */
+  double rho;          /* robust: share of the random backgrounds that must keep the label; default 0.9 */
+  int64_t backgrounds; /* K random backgrounds; default 32 */
+  int64_t tile;        /* side of the tiles of the certificate of minimality, pixels; default 8 */
+  int64_t instances;   /* at most so many disjoint explanations of one picture; default 1 */
+} actmatch_explain_options;
+
+ACTMATCH_API void actmatch_explain_options_init(actmatch_explain_options* options);
+/* Checks everything and compiles the model for the recipe; fails before any picture is touched. */
+ACTMATCH_API actmatch_status actmatch_explainer_create(actmatch_model* model, const actmatch_explain_options* options,
+                                                       actmatch_explainer** explainer);
+ACTMATCH_API void actmatch_explainer_free(actmatch_explainer* explainer);
+/* What was settled, as a JSON object: model, device, recipe, generator, steps, passes_per_step, operating_point, taps, width, height,
+ * classes, class_index (-1: the top class), class_name, preprocess, and where preprocessing and labels came from: preprocess_from
+ * ("option", "default", or the path of the file found beside the model), labels_from ("option", "none", or a path). */
+ACTMATCH_API actmatch_status actmatch_explainer_info(actmatch_explainer* explainer, const char** json);
+
+typedef struct actmatch_progress {
+  size_t struct_size;
+  const char* phase;   /* "optimise", "prune" */
+  int64_t instance;    /* from 1 */
+  int64_t step, steps; /* optimise only */
+  double area;         /* share of the pixels in the current hard mask */
+  double seconds, seconds_left;
+  size_t terms; /* optimise only: loss terms in use, the weighted total last */
+  const char* const* term_names;
+  const float* term_values;
+} actmatch_progress;
+/* Called after each step; what it points to is valid during the call. Return 0 to go on; otherwise the run ends with
+ * ACTMATCH_CANCELLED. Must not throw. */
+typedef int (*actmatch_progress_callback)(const actmatch_progress* progress, void* user);
+
+ACTMATCH_API actmatch_status actmatch_explainer_run_file(actmatch_explainer* explainer, const char* image_path,
+                                                         actmatch_progress_callback callback, void* user, actmatch_result** result);
+/* `rgb`: height rows of width pixels of 3 bytes, without gaps. `name` stands for the picture in records. */
+ACTMATCH_API actmatch_status actmatch_explainer_run_rgb(actmatch_explainer* explainer, const uint8_t* rgb, int width, int height,
+                                                        const char* name, actmatch_progress_callback callback, void* user,
+                                                        actmatch_result** result);
+ACTMATCH_API void actmatch_result_free(actmatch_result* result);
+
+/* What holds for the picture as a whole. */
+typedef struct actmatch_summary {
+  size_t struct_size;
+  int width, height; /* of the masks: the model's input size */
+  int32_t class_index;
+  const char* class_name; /* "" without labels */
+  double p_x;             /* probability of the class on the picture */
+  int64_t instances;      /* explanations found, at least 1 */
+  double seconds;
+} actmatch_summary;
+
+/* One explanation. All claims were measured on the hard mask. */
+typedef struct actmatch_explanation {
+  size_t struct_size;
+  const uint8_t* mask;         /* height * width, 0 or 1 */
+  const float* soft;           /* height * width, 0..1: what the optimisation ended with */
+  int feasible;                /* meets the operating point */
+  int label_kept;              /* the label holds on the baseline background */
+  double p_e;                  /* and this is its probability there */
+  double area;                 /* share of the pixels */
+  double background_stability; /* share of the random backgrounds that keep the label */
+  int necessity;               /* without the mask's pixels the label is lost */
+  double p_complement;         /* its probability then */
+  int64_t minimal_tile;        /* no single tile of this side can be removed; 0: not certified */
+  double pruned_from_area;
+  double optimise_seconds, prune_seconds;
+} actmatch_explanation;
+
+ACTMATCH_API actmatch_status actmatch_result_summary(const actmatch_result* result, actmatch_summary* summary);
+/* `instance` counts from 0. */
+ACTMATCH_API actmatch_status actmatch_result_explanation(const actmatch_result* result, int64_t instance,
+                                                         actmatch_explanation* explanation);
+/* The loss terms over the steps; `index` from 0. ACTMATCH_NOT_FOUND past the last one. */
+ACTMATCH_API actmatch_status actmatch_result_losses(const actmatch_result* result, int64_t instance, size_t index, const char** term,
+                                                    const float** values, size_t* count);
+/* The record that is written as result.json. */
+ACTMATCH_API actmatch_status actmatch_result_json(const actmatch_result* result, int64_t instance, const char** json);
+/* Writes mask.png, explanation.png, overlay.png, soft_mask.npy and result.json into the folder (made if need be), and those of further
+ * instances into instance_2, instance_3, ... inside it. A picture that came as a buffer is written too (image.png), so that verifying
+ * works. Each file is written atomically, the record last. */
+ACTMATCH_API actmatch_status actmatch_result_write(const actmatch_result* result, const char* folder);
+
+/* A self-contained HTML page about many results. */
+typedef struct actmatch_report actmatch_report;
+ACTMATCH_API actmatch_status actmatch_report_create(const actmatch_explainer* explainer, actmatch_report** report);
+ACTMATCH_API void actmatch_report_free(actmatch_report* report);
+/* Draws the result into the page; the result may be freed afterwards. */
+ACTMATCH_API actmatch_status actmatch_report_add(actmatch_report* report, const actmatch_result* result);
+ACTMATCH_API actmatch_status actmatch_report_write(const actmatch_report* report, const char* path); /* atomically */
+
+/* --- verifying ----------------------------------------------------------------------------------------------------------------------- */
+
+typedef struct actmatch_verification actmatch_verification;
+
+typedef struct actmatch_verify_options {
+  size_t struct_size;
+  const char* device; /* as for models */
+  int threads;
+  const char* model; /* used in place of the recorded path */
+  const char* image; /* likewise */
+} actmatch_verify_options;
+
+typedef struct actmatch_claim {
+  size_t struct_size;
+  const char* name;   /* "label_kept", "p_e", "minimal_tile", ... */
+  const char* stated; /* what the record says */
+  const char* found;  /* what was measured now */
+  int ok;
+} actmatch_claim;
+
+ACTMATCH_API void actmatch_verify_options_init(actmatch_verify_options* options);
+/* Measures every claim of a result.json again from the model, the picture and the mask.png beside it. Fails only when that cannot be
+ * done; a refuted claim is a success with ok = 0. */
+ACTMATCH_API actmatch_status actmatch_verify(const char* result_json_path, const actmatch_verify_options* options,
+                                             actmatch_verification** verification);
+ACTMATCH_API void actmatch_verification_free(actmatch_verification* verification);
+ACTMATCH_API int actmatch_verification_passed(const actmatch_verification* verification);
+ACTMATCH_API size_t actmatch_verification_count(const actmatch_verification* verification);
+ACTMATCH_API actmatch_status actmatch_verification_claim(const actmatch_verification* verification, size_t index, actmatch_claim* claim);
+
+#ifdef __cplusplus
+}
+#endif
+
+#endif

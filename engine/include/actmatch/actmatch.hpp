@@ -1,0 +1,311 @@
+// The C++20 face of actmatch.h: handles with owners, failures as exceptions. Header only; everything it does goes through the C interface,
+// so no C++ type crosses the library's border.
+//
+//   actmatch::Model model("resnet18.onnx");
+//   actmatch::ExplainOptions options;
+//   options.preprocess = "imagenet";
+//   actmatch::Explainer explainer(model, options);
+//   actmatch::Result result = explainer.run("cat.jpg");
+//   std::cout << result.explanation().area << "\n";
+//   result.write("out/cat");
+#pragma once
+
+#include <cstdint>
+#include <exception>
+#include <functional>
+#include <memory>
+#include <optional>
+#include <span>
+#include <stdexcept>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "actmatch/actmatch.h"
+
+namespace actmatch {
+inline namespace v1 {
+
+// A failed call: one line of text, and the status it failed with.
+class Failure : public std::runtime_error {
+ public:
+  Failure(actmatch_status status, const std::string& message) : std::runtime_error(message), status_(status) {}
+  actmatch_status status() const { return status_; }
+
+ private:
+  actmatch_status status_;
+};
+
+inline void check(actmatch_status status) {
+  if (status != ACTMATCH_OK) throw Failure(status, actmatch_last_error());
+}
+
+namespace detail {
+template <auto free_handle>
+struct Free {
+  template <class T>
+  void operator()(T* handle) const {
+    free_handle(handle);
+  }
+};
+template <class T, auto free_handle>
+using Owner = std::unique_ptr<T, Free<free_handle>>;
+
+inline const char* or_null(const std::optional<std::string>& text) { return text ? text->c_str() : nullptr; }
+}  // namespace detail
+
+inline std::string version() { return actmatch_version(); }
+inline std::string devices_json() {
+  const char* json = nullptr;
+  check(actmatch_devices_json(&json));
+  return json;
+}
+// The pictures in a folder, or the path itself when it is none.
+inline std::vector<std::string> list_images(const std::string& path) {
+  const char* const* paths = nullptr;
+  size_t count = 0;
+  check(actmatch_list_images(path.c_str(), &paths, &count));
+  return {paths, paths + count};
+}
+
+// A named float array inside a Tensors list; valid as long as the list lives and is not added to.
+struct TensorView {
+  std::string name;
+  std::span<const int64_t> shape;
+  std::span<const float> values;
+};
+
+class Tensors {
+ public:
+  Tensors() {
+    actmatch_tensors* handle = nullptr;
+    check(actmatch_tensors_create(&handle));
+    handle_.reset(handle);
+  }
+  explicit Tensors(actmatch_tensors* owned) : handle_(owned) {}
+  void add(const std::string& name, std::span<const int64_t> shape, std::span<const float> values) {
+    size_t count = 1;
+    for (int64_t extent : shape) count *= static_cast<size_t>(extent);
+    if (count != values.size()) throw Failure(ACTMATCH_INVALID_ARGUMENT, "array '" + name + "': its shape does not match its values");
+    check(actmatch_tensors_add(handle_.get(), name.c_str(), shape.data(), shape.size(), values.data()));
+  }
+  void add_npy(const std::string& name, const std::string& path) {
+    check(actmatch_tensors_add_npy(handle_.get(), name.c_str(), path.c_str()));
+  }
+  size_t size() const { return actmatch_tensors_count(handle_.get()); }
+  TensorView operator[](size_t index) const {
+    const char* name = nullptr;
+    const int64_t* shape = nullptr;
+    const float* data = nullptr;
+    size_t rank = 0, count = 1;
+    check(actmatch_tensors_get(handle_.get(), index, &name, &shape, &rank, &data));
+    for (size_t i = 0; i < rank; ++i) count *= static_cast<size_t>(shape[i]);
+    return {name, {shape, rank}, {data, count}};
+  }
+  void write_npy(const std::string& folder) const { check(actmatch_tensors_write_npy(handle_.get(), folder.c_str())); }
+  actmatch_tensors* get() const { return handle_.get(); }
+
+ private:
+  detail::Owner<actmatch_tensors, actmatch_tensors_free> handle_;
+};
+
+class Model {
+ public:
+  explicit Model(const std::string& path, const std::string& device = "auto", int threads = 0) {
+    actmatch_model_options options;
+    actmatch_model_options_init(&options);
+    options.device = device.c_str();
+    options.threads = threads;
+    actmatch_model* handle = nullptr;
+    check(actmatch_model_load(path.c_str(), &options, &handle));
+    handle_.reset(handle);
+  }
+  std::string info() const {
+    const char* json = nullptr;
+    check(actmatch_model_info(handle_.get(), &json));
+    return json;
+  }
+  // `gradient`: "OUTPUT" or "OUTPUT:CLASS".
+  Tensors run(const Tensors& inputs, const std::optional<std::string>& gradient = {}) {
+    actmatch_tensors* outputs = nullptr;
+    check(actmatch_model_run(handle_.get(), inputs.get(), detail::or_null(gradient), &outputs));
+    return Tensors(outputs);
+  }
+  actmatch_model* get() const { return handle_.get(); }
+
+ private:
+  detail::Owner<actmatch_model, actmatch_model_free> handle_;
+};
+
+// As actmatch_explain_options; what is left empty takes its default.
+struct ExplainOptions {
+  std::optional<std::string> recipe, generator, class_name, preprocess, labels, resize;
+  double resize_ratio = 0;
+  int64_t steps = 0;
+  uint64_t seed = 0;
+  bool robust = false;
+  double tau = 0.5, rho = 0.9;
+  int64_t backgrounds = 32, tile = 8, instances = 1;
+};
+
+using Progress = actmatch_progress;
+// Return false to stop; the run then throws a Failure with ACTMATCH_CANCELLED. An exception stops it too, and comes out of run().
+using ProgressFunction = std::function<bool(const Progress&)>;
+
+class Result {
+ public:
+  explicit Result(actmatch_result* owned) : handle_(owned) {}
+  actmatch_summary summary() const {
+    actmatch_summary summary{};
+    summary.struct_size = sizeof(summary);
+    check(actmatch_result_summary(handle_.get(), &summary));
+    return summary;
+  }
+  actmatch_explanation explanation(int64_t instance = 0) const {
+    actmatch_explanation explanation{};
+    explanation.struct_size = sizeof(explanation);
+    check(actmatch_result_explanation(handle_.get(), instance, &explanation));
+    return explanation;
+  }
+  // One value a step; empty for a term that was not in use.
+  std::vector<float> losses(const std::string& term, int64_t instance = 0) const {
+    const char* name = nullptr;
+    const float* values = nullptr;
+    size_t count = 0;
+    for (size_t i = 0;; ++i) {
+      const actmatch_status status = actmatch_result_losses(handle_.get(), instance, i, &name, &values, &count);
+      if (status == ACTMATCH_NOT_FOUND) return {};
+      check(status);
+      if (term == name) return {values, values + count};
+    }
+  }
+  std::string json(int64_t instance = 0) const {
+    const char* text = nullptr;
+    check(actmatch_result_json(handle_.get(), instance, &text));
+    return text;
+  }
+  void write(const std::string& folder) const { check(actmatch_result_write(handle_.get(), folder.c_str())); }
+  actmatch_result* get() const { return handle_.get(); }
+
+ private:
+  detail::Owner<actmatch_result, actmatch_result_free> handle_;
+};
+
+class Explainer {
+ public:
+  Explainer(const Model& model, const ExplainOptions& options) {
+    actmatch_explain_options o;
+    actmatch_explain_options_init(&o);
+    o.recipe = detail::or_null(options.recipe);
+    o.generator = detail::or_null(options.generator);
+    o.class_name = detail::or_null(options.class_name);
+    o.preprocess = detail::or_null(options.preprocess);
+    o.labels = detail::or_null(options.labels);
+    o.resize = detail::or_null(options.resize);
+    o.resize_ratio = options.resize_ratio;
+    o.steps = options.steps;
+    o.seed = options.seed;
+    o.robust = options.robust;
+    o.tau = options.tau;
+    o.rho = options.rho;
+    o.backgrounds = options.backgrounds;
+    o.tile = options.tile;
+    o.instances = options.instances;
+    actmatch_explainer* handle = nullptr;
+    check(actmatch_explainer_create(model.get(), &o, &handle));
+    handle_.reset(handle);
+  }
+  std::string info() const {
+    const char* json = nullptr;
+    check(actmatch_explainer_info(handle_.get(), &json));
+    return json;
+  }
+  Result run(const std::string& image_path, const ProgressFunction& progress = {}) {
+    return run_with(progress, [&](actmatch_progress_callback callback, void* user, actmatch_result** result) {
+      return actmatch_explainer_run_file(handle_.get(), image_path.c_str(), callback, user, result);
+    });
+  }
+  // 8-bit RGB, height rows of width pixels without gaps.
+  Result run(std::span<const uint8_t> rgb, int width, int height, const std::string& name, const ProgressFunction& progress = {}) {
+    if (width < 1 || height < 1 || rgb.size() != static_cast<size_t>(width) * static_cast<size_t>(height) * 3)
+      throw Failure(ACTMATCH_INVALID_ARGUMENT, "picture '" + name + "': width * height * 3 does not match the bytes given");
+    return run_with(progress, [&](actmatch_progress_callback callback, void* user, actmatch_result** result) {
+      return actmatch_explainer_run_rgb(handle_.get(), rgb.data(), width, height, name.c_str(), callback, user, result);
+    });
+  }
+  actmatch_explainer* get() const { return handle_.get(); }
+
+ private:
+  struct Listener {
+    const ProgressFunction* function;
+    std::exception_ptr thrown;
+  };
+  template <class Run>
+  static Result run_with(const ProgressFunction& progress, const Run& run) {
+    Listener listener{&progress, nullptr};
+    const auto callback = [](const actmatch_progress* p, void* user) -> int {
+      auto* l = static_cast<Listener*>(user);
+      try {
+        return (*l->function)(*p) ? 0 : 1;
+      } catch (...) {  // must not unwind through C
+        l->thrown = std::current_exception();
+        return 1;
+      }
+    };
+    actmatch_result* result = nullptr;
+    const actmatch_status status = run(progress ? +callback : nullptr, &listener, &result);
+    if (listener.thrown) std::rethrow_exception(listener.thrown);
+    check(status);
+    return Result(result);
+  }
+  detail::Owner<actmatch_explainer, actmatch_explainer_free> handle_;
+};
+
+class Report {
+ public:
+  explicit Report(const Explainer& explainer) {
+    actmatch_report* handle = nullptr;
+    check(actmatch_report_create(explainer.get(), &handle));
+    handle_.reset(handle);
+  }
+  void add(const Result& result) { check(actmatch_report_add(handle_.get(), result.get())); }
+  void write(const std::string& path) const { check(actmatch_report_write(handle_.get(), path.c_str())); }
+
+ private:
+  detail::Owner<actmatch_report, actmatch_report_free> handle_;
+};
+
+struct Claim {
+  std::string name, stated, found;
+  bool ok = false;
+};
+
+struct VerifyOptions {
+  std::string device = "auto";
+  int threads = 0;
+  std::optional<std::string> model, image;  // in place of the recorded paths
+};
+
+// Every claim of a result.json, measured again.
+inline std::vector<Claim> verify(const std::string& result_json_path, const VerifyOptions& options = {}) {
+  actmatch_verify_options o;
+  actmatch_verify_options_init(&o);
+  o.device = options.device.c_str();
+  o.threads = options.threads;
+  o.model = detail::or_null(options.model);
+  o.image = detail::or_null(options.image);
+  actmatch_verification* handle = nullptr;
+  check(actmatch_verify(result_json_path.c_str(), &o, &handle));
+  const detail::Owner<actmatch_verification, actmatch_verification_free> owner(handle);
+  std::vector<Claim> claims;
+  for (size_t i = 0; i < actmatch_verification_count(handle); ++i) {
+    actmatch_claim claim{};
+    claim.struct_size = sizeof(claim);
+    check(actmatch_verification_claim(handle, i, &claim));
+    claims.push_back({claim.name, claim.stated, claim.found, claim.ok != 0});
+  }
+  return claims;
+}
+
+}  // namespace v1
+}  // namespace actmatch

@@ -1,0 +1,31 @@
+// The subcommands. Each registers its flags and returns, when chosen, what it does; the return value of that is the exit status.
+#pragma once
+
+#include <CLI/CLI.hpp>
+#include <functional>
+#include <string>
+
+namespace actmatch::tool {
+
+enum ExitStatus { kOk = 0, kFailed = 1, kUsage = 2, kInterrupted = 130 };
+
+// Set by the subcommand that the user chose.
+using Action = std::function<int()>;
+
+void add_explain(CLI::App& app, Action& action);
+void add_inspect(CLI::App& app, Action& action);
+void add_run(CLI::App& app, Action& action);
+void add_verify(CLI::App& app, Action& action);
+void add_devices(CLI::App& app, Action& action);
+
+// Flags that several subcommands have.
+struct DeviceFlags {
+  std::string device = "auto";
+  int threads = 0;
+};
+void add_device_flags(CLI::App& command, DeviceFlags& flags);
+
+// "Example:" and "Exit status:", the end of every help text.
+std::string footer(const std::string& example, const std::string& failure = "something failed; one line on stderr says what");
+
+}  // namespace actmatch::tool

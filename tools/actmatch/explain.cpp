@@ -1,0 +1,166 @@
+#include <actmatch/actmatch.hpp>
+#include <cstdio>
+#include <memory>
+#include <nlohmann/json.hpp>
+
+#include "tools/actmatch/commands.h"
+#include "tools/actmatch/console.h"
+#include "tools/actmatch/interrupt.h"
+#include "tools/actmatch/output_folder.h"
+
+namespace actmatch::tool {
+
+namespace {
+
+struct ExplainFlags {
+  std::string model, out;
+  std::vector<std::string> images;
+  DeviceFlags device;
+  ExplainOptions options;
+  bool quiet = false;
+};
+
+std::string file_name(const std::string& path) { return std::filesystem::path(path).filename().string(); }
+
+std::string progress_text(const Progress& p) {
+  std::string text = p.phase;
+  if (p.instance > 1) text += " (instance " + std::to_string(p.instance) + ")";
+  if (p.steps > 0) text += " " + std::to_string(p.step) + "/" + std::to_string(p.steps);
+  text += "  area " + format("%.1f %%", 100 * p.area);
+  if (p.steps > 0) text += "  " + clock(p.seconds_left) + " left";
+  for (size_t i = 0; i < p.terms; ++i) text += std::string("  ") + p.term_names[i] + " " + format("%.3g", p.term_values[i]);
+  return text;
+}
+
+void add_rows(Table& table, const Result& result, const std::string& image) {
+  const actmatch_summary s = result.summary();
+  for (int64_t i = 0; i < s.instances; ++i) {
+    const actmatch_explanation e = result.explanation(i);
+    const std::string label = std::to_string(s.class_index) + (*s.class_name ? std::string(" ") + s.class_name : "");
+    table.add({shortened(file_name(image), 34) + (s.instances > 1 ? " #" + std::to_string(i + 1) : ""), shortened(label, 26),
+               format("%.3f", s.p_x), format("%.3f", e.p_e), percent(e.area), format("%.0f %%", 100 * e.background_stability),
+               e.necessity ? "yes" : "no", e.minimal_tile > 0 ? std::to_string(e.minimal_tile) + " px" : "-", e.feasible ? "yes" : "no",
+               format("%.1f", i == 0 ? s.seconds : e.optimise_seconds + e.prune_seconds)});
+  }
+}
+
+// All pictures, one after the other: one that fails does not keep the others from their turn.
+class Batch {
+ public:
+  Batch(const ExplainFlags& flags, std::vector<std::string> images, Explainer& explainer)
+      : flags_(flags), images_(std::move(images)), explainer_(explainer), folder_(flags.out), report_(explainer), line_(flags.quiet) {}
+
+  int run() {
+    for (size_t i = 0; i < images_.size() && !interrupted(); ++i) {
+      try {
+        explain(i);
+      } catch (const Failure& e) {
+        line_.clear();
+        if (e.status() == ACTMATCH_CANCELLED) break;
+        print_error(e.what());
+        ++failed_;
+      }
+    }
+    line_.clear();
+    // The page comes once all pictures are there; it is written for the finished ones when the user stops, too.
+    if (done_ > 0) report_.write(folder_.file("index.html"));
+    if (!flags_.quiet && done_ > 0) {
+      std::printf("%s", table_.text().c_str());
+      std::printf("\n%zu of %zu pictures explained; the page: %s\n", done_, images_.size(), folder_.file("index.html").c_str());
+    }
+    if (interrupted()) {
+      print_error("stopped; " + std::to_string(done_) + " of " + std::to_string(images_.size()) + " pictures were finished" +
+                  (done_ > 0 ? " and lie complete in '" + folder_.path() + "'" : "") + "; run the command again to go on");
+      return kInterrupted;
+    }
+    return failed_ > 0 ? kFailed : kOk;
+  }
+
+ private:
+  void explain(size_t i) {
+    const std::string& image = images_[i];
+    const std::string name = names_.next(image);
+    const std::string prefix =
+        (images_.size() > 1 ? "[" + std::to_string(i + 1) + "/" + std::to_string(images_.size()) + "] " : "") + file_name(image) + "  ";
+    const Result result = explainer_.run(image, [&](const Progress& p) {
+      if (line_.wants_update()) line_.show(prefix + progress_text(p));
+      return !interrupted();
+    });
+    result.write(folder_.file(name));
+    report_.add(result);
+    add_rows(table_, result, image);
+    ++done_;
+  }
+
+  const ExplainFlags& flags_;
+  std::vector<std::string> images_;
+  Explainer& explainer_;
+  OutputFolder folder_;
+  Report report_;
+  ProgressLine line_;
+  FolderNames names_;
+  Table table_{{"picture", "class", ">p(x)", ">p(e)", ">area", ">stable", "needed", ">minimal", "feasible", ">seconds"}};
+  size_t done_ = 0, failed_ = 0;
+};
+
+int explain(const ExplainFlags& flags) {
+  watch_for_interrupt();
+  std::vector<std::string> images;
+  for (const std::string& path : flags.images) {
+    const auto found = list_images(path);
+    images.insert(images.end(), found.begin(), found.end());
+  }
+  const Model model(flags.model, flags.device.device, flags.device.threads);
+  Explainer explainer(model, flags.options);
+  const auto info = nlohmann::json::parse(explainer.info());
+  if (info["preprocess_from"] == "default" && !flags.quiet)
+    print_notice("no --preprocess given and no .preprocess.json beside the model: taking 'imagenet'; a wrong choice gives wrong answers");
+  return Batch(flags, std::move(images), explainer).run();
+}
+
+}  // namespace
+
+void add_explain(CLI::App& app, Action& action) {
+  auto flags = std::make_shared<ExplainFlags>();
+  ExplainOptions& o = flags->options;
+  CLI::App* c = app.add_subcommand("explain", "Find the pixels that made a classifier give its answer");
+  c->add_option("MODEL", flags->model, "ONNX file of an image classifier")->required();
+  c->add_option("IMAGE", flags->images, "pictures, or folders of pictures")->required();
+  c->add_option("--out", flags->out,
+                "folder for the results: index.html, and for each picture PICTURE/{mask.png,explanation.png,overlay.png,soft_mask.npy,"
+                "result.json}, further instances in PICTURE/instance_2, ...; pictures of one name get _2, _3, ...")
+      ->required();
+  c->add_option("--class", o.class_name, "class to explain, by index or name (default: each picture's top class)");
+  c->add_option("--recipe", o.recipe, "how to optimise: 'default', 'paper', or a JSON file");
+  c->add_option("--generator", o.generator, "csae, unet or grid (default: the recipe's)")->check(CLI::IsMember({"csae", "unet", "grid"}));
+  c->add_option("--steps", o.steps, "optimisation steps (default: the recipe's)")->check(CLI::Range(int64_t{1}, int64_t{1000000}));
+  c->add_option("--seed", o.seed, "same seed, same mask")->capture_default_str();
+  add_device_flags(*c, flags->device);
+  c->add_option("--preprocess", o.preprocess,
+                "imagenet, tf, caffe, unit, raw, or a JSON file (default: MODEL.preprocess.json beside the model, otherwise imagenet)");
+  c->add_option("--resize", o.resize,
+                "short-side: scale the short side to round(S*ratio) and cut out the centre; stretch; none: pictures must have the model's "
+                "size (default: as the preprocessing says, short-side)")
+      ->check(CLI::IsMember({"short-side", "stretch", "none"}));
+  c->add_option("--resize-ratio", o.resize_ratio, "short side over the model's size before the crop (default 256/224)")
+      ->check(CLI::Range(1.0, 4.0));
+  c->add_option("--labels", o.labels, "text file with a class name a line (default: MODEL.labels.txt beside the model)");
+  c->add_flag("--robust", o.robust, "the label must hold on random backgrounds too");
+  c->add_option("--tau", o.tau, "p(e) must be at least TAU * p(x)")->capture_default_str()->check(CLI::Range(1e-6, 1.0));
+  c->add_option("--rho", o.rho, "with --robust: share of the random backgrounds that must keep the label")
+      ->capture_default_str()
+      ->check(CLI::Range(1e-6, 1.0));
+  c->add_option("--backgrounds", o.backgrounds, "random backgrounds to test on")->capture_default_str()->check(CLI::Range(1, 4096));
+  c->add_option("--tile", o.tile, "side of the tiles of the certificate of minimality, in pixels")
+      ->capture_default_str()
+      ->check(CLI::Range(1, 4096));
+  c->add_option("--instances", o.instances, "explain up to N objects of the class, each with a mask of its own")
+      ->capture_default_str()
+      ->check(CLI::Range(1, 1000));
+  c->add_flag("--quiet", flags->quiet, "print nothing but errors");
+  c->footer(footer("actmatch explain mobilenet_v2.onnx photos/ --preprocess tf --labels imagenet.txt --out out",
+                   "something failed, perhaps with one picture of several; a line on stderr for each"));
+  c->callback([flags, &action] { action = [flags] { return explain(*flags); }; });
+}
+
+}  // namespace actmatch::tool

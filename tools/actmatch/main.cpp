@@ -1,0 +1,54 @@
+// actmatch: which pixels made this classifier say that?
+#include <actmatch/actmatch.hpp>
+#include <cstdio>
+
+#include "tools/actmatch/commands.h"
+#include "tools/actmatch/console.h"
+
+namespace actmatch::tool {
+
+void add_device_flags(CLI::App& command, DeviceFlags& flags) {
+  command.add_option("--device", flags.device, "auto, cpu, cuda or cuda:N")->capture_default_str();
+  command.add_option("--threads", flags.threads, "CPU threads; 0 takes what the environment allows")
+      ->capture_default_str()
+      ->check(CLI::Range(0, 4096));
+}
+
+std::string footer(const std::string& example, const std::string& failure) {
+  return "Example:\n  " + example + "\n\nExit status:\n  0  done\n  1  " + failure +
+         "\n  2  the command line is not right\n  130  stopped by Ctrl-C";
+}
+
+}  // namespace actmatch::tool
+
+int main(int argc, char** argv) {
+  using namespace actmatch::tool;
+  CLI::App app("Which pixels made this classifier say that? Explains image classifiers in ONNX files by small, checked masks.", "actmatch");
+  app.set_version_flag("--version", "actmatch " + actmatch::version());
+  app.require_subcommand(1);
+  app.footer(footer("actmatch explain resnet18.onnx cat.jpg --preprocess imagenet --out out") +
+             "\n\n'actmatch COMMAND --help' tells the flags of a command.");
+  Action action;
+  add_explain(app, action);
+  add_inspect(app, action);
+  add_run(app, action);
+  add_verify(app, action);
+  add_devices(app, action);
+  try {
+    app.parse(argc, argv);
+  } catch (const CLI::Success& e) {  // help and version
+    return app.exit(e);
+  } catch (const CLI::ParseError& e) {
+    const auto chosen = app.get_subcommands();
+    print_error(std::string(e.what()) + "; see 'actmatch " + (chosen.empty() ? "" : chosen.front()->get_name() + " ") + "--help'");
+    return kUsage;
+  }
+  try {
+    return action();
+  } catch (const actmatch::Failure& e) {
+    print_error(e.what());
+  } catch (const std::exception& e) {
+    print_error(std::string(e.what()) + " (a bug in actmatch; please report it)");
+  }
+  return kFailed;
+}
