@@ -139,6 +139,7 @@ Classifier::Training& Classifier::gradient_program(int64_t batch) {
 
 void Classifier::logits_of(float* out, int64_t n, const std::function<void(float*, int64_t, int64_t)>& fill) {
   for (int64_t first = 0; first < n;) {
+    if (before_batch_) before_batch_();
     // Whole batches while they last, then the smallest power of two that holds the rest, so that few sizes are ever compiled.
     const int64_t left = n - first;
     int64_t batch = 1;

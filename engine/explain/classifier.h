@@ -49,6 +49,8 @@ class Classifier {
   // Writes up to max_batch() images straight into the program's input: `fill(device_input, first, count)` for each batch in turn.
   void logits_of(float* out, int64_t n, const std::function<void(float* input, int64_t first, int64_t count)>& fill);
   int64_t max_batch() const { return max_batch_; }
+  // Called before each batch of logits(); what it throws ends the work. This is how a stop request gets through to long checks.
+  void before_each_batch(std::function<void()> hook) { before_batch_ = std::move(hook); }
   // Images the classifier has seen since it was made.
   int64_t images_run() const { return images_run_; }
   void count_images(int64_t n) { images_run_ += n; }
@@ -78,6 +80,7 @@ class Classifier {
   ClassifierShape shape_;
   int64_t max_batch_ = 16;
   int64_t images_run_ = 0;
+  std::function<void()> before_batch_;
   std::map<int64_t, Training> forward_programs_, gradient_programs_;
 };
 

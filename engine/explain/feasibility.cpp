@@ -111,14 +111,14 @@ std::vector<int64_t> FeasibilityChecker::critical_order(const HardMask& mask, st
 }
 
 std::vector<bool> FeasibilityChecker::feasible(std::span<const HardMask> masks, std::span<const RandomStream> streams,
-                                               std::span<const int64_t> hint) {
+                                               std::span<const int64_t> hint, int64_t spare) {
   const auto base = baseline(masks);
   std::vector<bool> good(masks.size());
   for (size_t i = 0; i < masks.size(); ++i) good[i] = base[i].sufficient;
   if (!problem_.criterion.robust || streams.empty()) return good;
 
   const int64_t K = problem_.criterion.backgrounds, total = K * static_cast<int64_t>(streams.size());
-  const int64_t allowed = K - needed_backgrounds(problem_.criterion.rho, K);  // failures a stream may have
+  const int64_t allowed = K - needed_backgrounds(problem_.criterion.rho, K) - spare;  // failures a stream may have
   std::vector<int64_t> order(hint.begin(), hint.end());
   if (order.empty()) {
     order.resize(static_cast<size_t>(total));
@@ -159,6 +159,26 @@ std::vector<bool> FeasibilityChecker::feasible(std::span<const HardMask> masks, 
   return good;
 }
 
+std::vector<float> FeasibilityChecker::spare_odds(std::span<const HardMask> masks, std::span<const int64_t> backgrounds, float cap) {
+  const int64_t classes = classifier_.shape().classes, size = classifier_.image_floats(),
+                each = static_cast<int64_t>(backgrounds.size()) + 1;
+  const std::vector<float>& set = background_set(RandomStream::kPrune);
+  std::vector<float> logits(masks.size() * static_cast<size_t>(each * classes)), spare(masks.size(), 0.0f);
+  classifier_.logits_of(logits.data(), static_cast<int64_t>(masks.size()) * each, [&](float* input, int64_t first, int64_t n) {
+    std::vector<float> images(static_cast<size_t>(n * size));
+    for (int64_t i = 0; i < n; ++i) {
+      const int64_t job = first + i, which = job % each;
+      const float* background = which == 0 ? colour_image_.data() : set.data() + backgrounds[static_cast<size_t>(which - 1)] * size;
+      compose(images.data() + i * size, masks[static_cast<size_t>(job / each)], background, false);
+    }
+    classifier_.backend().upload(input, images.data(), images.size());
+  });
+  for (size_t j = 0; j < masks.size() * static_cast<size_t>(each); ++j)
+    spare[j / static_cast<size_t>(each)] +=
+        std::min(cap, read(logits.data() + j * static_cast<size_t>(classes)).log_odds) / static_cast<float>(each);
+  return spare;
+}
+
 std::vector<float> FeasibilityChecker::importance(const HardMask& mask, RandomStream stream) {
   constexpr int64_t kBatch = 8;
   Classifier::Training& net = classifier_.gradient_program(kBatch);
@@ -191,6 +211,32 @@ std::vector<float> FeasibilityChecker::importance(const HardMask& mask, RandomSt
           if (mask[static_cast<size_t>(k)]) worth[static_cast<size_t>(k)] -= g[k] * (x[k] - b[k]);
       }
   }
+  return worth;
+}
+
+std::vector<float> FeasibilityChecker::odds_gain(const HardMask& mask) {
+  Classifier::Training& net = classifier_.gradient_program(1);
+  const int64_t classes = classifier_.shape().classes, size = classifier_.image_floats(), channels = classifier_.shape().channels;
+  std::vector<float> image(static_cast<size_t>(size)), gradient(image.size()), z(static_cast<size_t>(classes)),
+      worth(static_cast<size_t>(pixels_), 0.0f);
+  compose(image.data(), mask, colour_image_.data(), false);
+  classifier_.backend().upload(net.program->data(net.ends.input), image.data(), image.size());
+  net.program->forward();
+  classifier_.count_images(1);
+  classifier_.backend().download(z.data(), net.program->data(net.ends.logits), z.size());
+  const auto label = static_cast<size_t>(problem_.label);
+  z[label] = -INFINITY;
+  std::vector<float> dz = softmax(z);  // of the rivals alone
+  for (float& d : dz) d = -d;
+  dz[label] = 1.0f;
+  classifier_.backend().upload(net.program->gradient(net.ends.logits), dz.data(), dz.size());
+  net.program->backward();
+  classifier_.backend().download(gradient.data(), net.program->gradient(net.ends.input), gradient.size());
+  for (int64_t c = 0; c < channels; ++c)
+    for (int64_t i = 0; i < pixels_; ++i) {
+      const auto k = static_cast<size_t>(c * pixels_ + i);
+      worth[static_cast<size_t>(i)] += gradient[k] * (problem_.x[k] - colour_image_[k]);
+    }
   return worth;
 }
 

@@ -34,15 +34,21 @@ class FeasibilityChecker {
   // Margins of the label on each background of the stream.
   std::vector<float> margins(const HardMask& mask, kernels::RandomStream stream);
   // The criterion on the given streams (ignored unless robust), for many masks; stops early for masks that have failed.
-  // `hint`: order in which backgrounds are tried, most critical first (indices into the streams' sets one after the other).
+  // `spare`: so many backgrounds more than needed have to hold. `hint`: order in which backgrounds are tried, most critical first (indices
+  // into the streams' sets one after the other).
   std::vector<bool> feasible(std::span<const HardMask> masks, std::span<const kernels::RandomStream> streams,
-                             std::span<const int64_t> hint = {});
+                             std::span<const int64_t> hint = {}, int64_t spare = 0);
   bool feasible(const HardMask& mask, std::span<const kernels::RandomStream> streams);
   // Orders the backgrounds of the streams by the margin the mask has on them, smallest first.
   std::vector<int64_t> critical_order(const HardMask& mask, std::span<const kernels::RandomStream> streams);
+  // Mean over the baseline and some backgrounds of the prune stream (by number) of the log-odds, each counted up to `cap`: what is left
+  // to spend. Without backgrounds it is the baseline's log-odds alone.
+  std::vector<float> spare_odds(std::span<const HardMask> masks, std::span<const int64_t> backgrounds, float cap);
   // How much each pixel of the mask is worth: the first-order rise of sum -log p_y over the backgrounds of the stream when the pixel goes
   // back to the background. [H, W], 0 outside the mask.
   std::vector<float> importance(const HardMask& mask, kernels::RandomStream stream);
+  // First-order change of the label's log-odds on the baseline background when a pixel goes from background to picture, [H, W].
+  std::vector<float> odds_gain(const HardMask& mask);
 
  private:
   const std::vector<float>& background_set(kernels::RandomStream stream);

@@ -5,6 +5,7 @@
 #include <numeric>
 
 #include "engine/core/error.h"
+#include "engine/explain/tile_grid.h"
 
 namespace actmatch {
 
@@ -15,35 +16,6 @@ namespace {
 constexpr RandomStream kPruneOnly[] = {RandomStream::kPrune};
 constexpr RandomStream kBoth[] = {RandomStream::kPrune, RandomStream::kCertify};
 
-// The tiles of a grid as lists of pixels.
-class Tiles {
- public:
-  Tiles(int64_t height, int64_t width, int64_t tile)
-      : W_(width), H_(height), tile_(tile), columns_((width + tile - 1) / tile), rows_((height + tile - 1) / tile) {}
-  int64_t count() const { return rows_ * columns_; }
-  template <class Body>
-  void each_pixel(int64_t t, const Body& body) const {
-    const int64_t y0 = t / columns_ * tile_, x0 = t % columns_ * tile_;
-    for (int64_t y = y0; y < std::min(H_, y0 + tile_); ++y)
-      for (int64_t x = x0; x < std::min(W_, x0 + tile_); ++x) body(static_cast<size_t>(y * W_ + x));
-  }
-  std::vector<int64_t> occupied(const HardMask& mask) const {
-    std::vector<int64_t> list;
-    for (int64_t t = 0; t < count(); ++t) {
-      bool any = false;
-      each_pixel(t, [&](size_t i) { any = any || mask[i]; });
-      if (any) list.push_back(t);
-    }
-    return list;
-  }
-  void remove(HardMask& mask, int64_t t) const {
-    each_pixel(t, [&](size_t i) { mask[i] = 0; });
-  }
-
- private:
-  int64_t W_, H_, tile_, columns_, rows_;
-};
-
 class Pruner {
  public:
   Pruner(FeasibilityChecker& checker, const Problem& problem, int64_t H, int64_t W, const PruneProgress& progress)
@@ -51,13 +23,147 @@ class Pruner {
 
   int64_t rounds() const { return rounds_; }
 
-  // Removes tiles of one size until no single one can go. `history` receives the mask before each removal.
-  void run(HardMask& mask, int64_t tile, std::vector<HardMask>& history) {
+  // Removes tiles, coarse ones first, until no single tile of the finest size can go. `history` receives the mask before each removal.
+  void run(HardMask& mask, const PruneOptions& options, std::vector<HardMask>& history) {
+    for (int64_t factor = std::max<int64_t>(1, options.coarsest); factor >= 1; factor /= 2) {
+      const Tiles tiles(H_, W_, options.tile * factor);
+      if (!problem_.criterion.robust) {
+        greedy(mask, tiles, history);
+        continue;
+      }
+      spend(mask, tiles, history);
+      if (factor == 1) sweep(mask, tiles, kPruneOnly, history);
+    }
+  }
+
+  // The robust counterpart of greedy(): a shortlist by the gradient, each scored by what odds it leaves on the baseline and on a few
+  // backgrounds (others every round, so that no few of them are fitted), then the longest prefix that keeps nearly all of those odds and
+  // that is feasible with one background to spare. Ends when two rounds in a row find nothing.
+  void spend(HardMask& mask, const Tiles& tiles, std::vector<HardMask>& history) {
+    constexpr size_t kShortlist = 40;
+    constexpr float kCap = 6.0f, kSlack = 0.15f;
+    constexpr int64_t kBackgrounds = 3;
+    const int64_t K = problem_.criterion.backgrounds;
+    double fraction = 0.15;
+    for (int64_t round = 0, failed = 0; failed < 2; ++round) {
+      std::vector<int64_t> some, more;
+      for (int64_t i = 0; i < std::min(K, 2 * kBackgrounds); ++i) {
+        const int64_t number = (round * 2 * kBackgrounds + i) % K;
+        if (i < kBackgrounds) some.push_back(number);
+        more.push_back(number);
+      }
+      std::vector<int64_t> order = tiles.occupied(mask);
+      const size_t occupied = order.size();
+      if (occupied < 2) return;
+      const std::vector<double> worth = tiles.sums(checker_.importance(mask, RandomStream::kPrune));
+      std::stable_sort(order.begin(), order.end(),
+                       [&](int64_t a, int64_t b) { return worth[static_cast<size_t>(a)] < worth[static_cast<size_t>(b)]; });
+      if (order.size() > kShortlist) order.resize(kShortlist);
+      const auto scores = checker_.spare_odds(without_each(mask, tiles, order), some, kCap);
+      std::vector<size_t> by_score(order.size());
+      for (size_t i = 0; i < by_score.size(); ++i) by_score[i] = i;
+      std::stable_sort(by_score.begin(), by_score.end(), [&](size_t a, size_t b) { return scores[a] > scores[b]; });
+      std::vector<HardMask> prefixes;
+      HardMask current = mask;
+      size_t done = 0;
+      for (double share : {0.25, 0.5, 1.0}) {
+        const size_t length =
+            std::min(order.size(), std::max<size_t>(1, static_cast<size_t>(share * fraction * static_cast<double>(occupied))));
+        if (length == done) continue;
+        for (; done < length; ++done) tiles.remove(current, order[by_score[done]]);
+        prefixes.push_back(current);
+      }
+      const auto left = checker_.spare_odds(prefixes, more, kCap);
+      const auto good =
+          checker_.feasible(prefixes, kPruneOnly, {}, std::min<int64_t>(1, K - needed_backgrounds(problem_.criterion.rho, K)));
+      const float best = *std::max_element(left.begin(), left.end());
+      bool removed = false;
+      for (size_t i = prefixes.size(); i-- > 0 && !removed;) {
+        if (!good[i] || left[i] < best - kSlack || count_pixels(prefixes[i]) == 0) continue;
+        history.push_back(std::move(mask));
+        mask = std::move(prefixes[i]);
+        removed = true;
+      }
+      ++rounds_;
+      report(mask);
+      failed = removed ? 0 : failed + 1;
+      if (!removed) fraction *= 0.4;
+    }
+  }
+
+  // Elimination from several starts, then from unions of what came out: each union has odds to spare and lets the better parts of both win.
+  HardMask best_of(std::vector<HardMask> starts, const PruneOptions& options) {
+    std::vector<HardMask> found;
+    for (HardMask& start : starts) {
+      std::vector<HardMask> unused;
+      run(start, options, unused);
+      found.push_back(std::move(start));
+    }
+    const auto smaller = [](const HardMask& a, const HardMask& b) { return count_pixels(a) < count_pixels(b); };
+    std::stable_sort(found.begin(), found.end(), smaller);
+    HardMask best = found.front();
+    const Tiles tiles(H_, W_, options.tile);
+    for (size_t i = 1; i < found.size(); ++i) {
+      HardMask joined = best;
+      for (size_t k = 0; k < joined.size(); ++k) joined[k] |= found[i][k];
+      if (joined == best || !checker_.baseline(std::span(&joined, 1)).front().sufficient) continue;
+      std::vector<HardMask> unused;
+      greedy(joined, tiles, unused);
+      if (smaller(joined, best)) best = std::move(joined);
+    }
+    exchange(best, options.tile, options.exchanges);
+    return best;
+  }
+
+  // Local search from a 1-minimal mask: a tile that raises the log-odds most is put in, and removal starts again; kept when the mask comes
+  // out smaller, or as small with better odds. Ends after `patience` exchanges in a row that bring nothing.
+  void exchange(HardMask& mask, int64_t tile, int64_t budget) {
+    constexpr size_t kCandidates = 12;
+    constexpr int64_t kPatience = 6;
     const Tiles tiles(H_, W_, tile);
-    if (problem_.criterion.robust)
-      sweep(mask, tiles, kPruneOnly, history);
-    else
-      greedy(mask, tiles, history);
+    std::vector<bool> tried(static_cast<size_t>(tiles.count()), false);
+    float odds = checker_.baseline(std::span(&mask, 1)).front().log_odds;
+    for (int64_t done = 0, failed = 0; done < budget && failed < kPatience; ++done) {
+      const std::vector<double> gain = tiles.sums(checker_.odds_gain(mask));
+      std::vector<bool> inside(static_cast<size_t>(tiles.count()), false);
+      for (int64_t t : tiles.occupied(mask)) inside[static_cast<size_t>(t)] = true;
+      std::vector<int64_t> outside;
+      for (int64_t t = 0; t < tiles.count(); ++t)
+        if (!inside[static_cast<size_t>(t)] && !tried[static_cast<size_t>(t)]) outside.push_back(t);
+      std::stable_sort(outside.begin(), outside.end(),
+                       [&](int64_t a, int64_t b) { return gain[static_cast<size_t>(a)] > gain[static_cast<size_t>(b)]; });
+      if (outside.size() > kCandidates) outside.resize(kCandidates);
+      std::vector<HardMask> bigger;
+      for (int64_t t : outside) {
+        bigger.push_back(mask);
+        tiles.add(bigger.back(), t, problem_.allowed);
+      }
+      if (bigger.empty()) return;
+      const auto checks = checker_.baseline(bigger);
+      const auto best =
+          std::max_element(checks.begin(), checks.end(), [](const auto& a, const auto& b) { return a.log_odds < b.log_odds; }) -
+          checks.begin();
+      HardMask candidate = std::move(bigger[static_cast<size_t>(best)]);
+      tried[static_cast<size_t>(outside[static_cast<size_t>(best)])] = true;
+      if (!checks[static_cast<size_t>(best)].sufficient) {
+        ++failed;
+        continue;
+      }
+      std::vector<HardMask> unused;
+      greedy(candidate, tiles, unused);
+      const float new_odds = checker_.baseline(std::span(&candidate, 1)).front().log_odds;
+      const int64_t before = count_pixels(mask), after = count_pixels(candidate);
+      if (after < before || (after == before && new_odds > odds + 1e-3f)) {
+        if (after < before) {
+          failed = 0;
+          tried.assign(tried.size(), false);
+        }
+        mask = std::move(candidate);
+        odds = new_odds;
+      } else {
+        ++failed;
+      }
+    }
   }
 
   // Every occupied tile is tested against the current mask in order of importance, until a whole sweep removes nothing.
@@ -227,15 +333,7 @@ PruneResult prune_mask(FeasibilityChecker& checker, const Problem& problem, cons
 
   PruneResult result;
   const auto good = checker.feasible(starts, streams);
-  auto first = std::find(good.begin(), good.end(), true);
-  if (!robust && first != good.end()) {  // a roomy start prunes further than the tightest one: its margin is what removals are paid with
-    const auto checks = checker.baseline(starts);
-    for (size_t i = 0; i < starts.size(); ++i)
-      if (good[i] && checks[i].p_label >= options.roomy * problem.p_x) {
-        first = good.begin() + static_cast<std::ptrdiff_t>(i);
-        break;
-      }
-  }
+  const auto first = std::find(good.begin(), good.end(), true);
   if (first == good.end()) {  // honest failure: the start on which the class is likeliest
     const auto checks = checker.baseline(starts);
     const auto best = std::max_element(checks.begin(), checks.end(), [](const auto& a, const auto& b) { return a.p_label < b.p_label; });
@@ -247,12 +345,28 @@ PruneResult prune_mask(FeasibilityChecker& checker, const Problem& problem, cons
   result.start_area = static_cast<double>(count_pixels(result.mask)) / static_cast<double>(HW);
 
   Pruner pruner(checker, problem, H, W, progress);
-  std::vector<HardMask> history;
-  for (int64_t factor = std::max<int64_t>(1, options.coarsest); factor >= 1; factor /= 2)
-    pruner.run(result.mask, options.tile * factor, history);
-  if (robust) {
+  if (!robust) {
+    // The tightest start, the tightest with nearly all of the probability, and everything: none of them always wins.
+    std::vector<HardMask> chosen{result.mask};
+    const auto checks = checker.baseline(starts);
+    for (size_t i = 0; i < starts.size(); ++i)
+      if (good[i] && checks[i].p_label >= options.roomy * problem.p_x) {
+        chosen.push_back(starts[i]);
+        break;
+      }
+    if (good.back()) chosen.push_back(starts.back());
+    result.mask = pruner.best_of(std::move(chosen), options);
+    result.feasible = true;
+  } else {
+    // Removal lives on the odds to spare, and the tightest feasible level set has none: begin with the largest.
+    for (size_t i = starts.size(); i-- > 0;)
+      if (good[i]) {
+        result.mask = starts[i];
+        break;
+      }
+    std::vector<HardMask> history{result.mask};
+    pruner.run(result.mask, options, history);
     // Claims are made on the certify stream. Where pruning went too far for it, removals are taken back, the latest first.
-    history.insert(history.begin(), level_set(logits, HW, problem.allowed));
     while (!checker.feasible(result.mask, kBoth) && !history.empty()) {
       result.mask = std::move(history.back());
       history.pop_back();
@@ -262,8 +376,6 @@ PruneResult prune_mask(FeasibilityChecker& checker, const Problem& problem, cons
       std::vector<HardMask> unused;
       pruner.sweep(result.mask, Tiles(H, W, options.tile), kBoth, unused);
     }
-  } else {
-    result.feasible = true;
   }
   result.minimal = result.feasible;  // every path ends with a sweep that removed nothing
   result.rounds = pruner.rounds();
