@@ -335,7 +335,9 @@ def softmax(a, x):
 
 
 @op("Dropout")
-def dropout(a, x, *_):
+def dropout(a, x, ratio=None, training=None):
+    if training is not None and training.item():
+        raise NotImplementedError("Dropout in training mode")
     return x, torch.ones_like(x, dtype=torch.bool)
 
 
@@ -346,6 +348,8 @@ def where(a, condition, x, y):
 
 @op("Cast")
 def cast(a, x):
+    if a.get("to") == onnx.TensorProto.STRING:
+        raise NotImplementedError("Cast to strings")
     kind = np.dtype(onnx.helper.tensor_dtype_to_np_dtype(a.get("to"))
                     if hasattr(onnx.helper, "tensor_dtype_to_np_dtype")
                     else onnx.mapping.TENSOR_TYPE_TO_NP_TYPE[a.get("to")])
@@ -408,6 +412,8 @@ def reduce(a, x, axes=None):
 
 @op("ArgMax", "ArgMin")
 def arg_extreme(a, x):
+    if a.get("select_last_index", 0):
+        raise NotImplementedError("the last of equal values")
     function = torch.argmax if a.kind == "ArgMax" else torch.argmin
     return function(x, dim=a.get("axis", 0), keepdim=bool(a.get("keepdims", 1)))
 
@@ -726,7 +732,7 @@ def main():
         inputs = read_inputs(model, options.input)
         with torch.set_grad_enabled(options.gradient is not None):
             values = model.run(inputs, watch=options.extra)
-        for name in options.extra:
+        for name in model.outputs + options.extra:
             if name not in values:
                 raise ValueError(f"no value called {name}")
         os.makedirs(options.out, exist_ok=True)
