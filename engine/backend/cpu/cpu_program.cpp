@@ -1,5 +1,6 @@
 #include "engine/backend/cpu/cpu_program.h"
 
+#include <algorithm>
 #include <chrono>
 #include <cstring>
 #include <set>
@@ -14,7 +15,11 @@ namespace actmatch::cpu {
 CpuProgram::CpuProgram(const Graph& graph, const CompileOptions& options, const dnnl::engine& engine, WeightCache& weights,
                        const int* threads)
     : threads_(threads) {
-  const bool training = !options.gradients.wanted.empty();
+  const bool training = !options.gradients.wanted.empty() || !options.gradients.seeds.empty();
+  for (ValueId id : options.gradients.wanted)  // the gradient of such a value would be both the caller's and ours
+    if (std::count(options.gradients.seeds.begin(), options.gradients.seeds.end(), id) > 0)
+      throw Error(ErrorCode::kInvalidArgument,
+                  "value '" + graph.value(id).name + "' is a seed and a wanted gradient at once; put an identity behind it and seed that");
   if (training) schedule_ = make_gradient_schedule(graph, options.gradients);
   Lowering lowering(graph, options, training ? &schedule_ : nullptr, engine, weights);
   lowering.run();
@@ -169,8 +174,10 @@ std::vector<Program::NodeTime> CpuProgram::profile() const {
   std::vector<NodeTime> times;
   std::unordered_map<const Step*, double> backward;
   for (size_t k = 0; k < backward_steps_.size(); ++k) backward[backward_steps_[k]] = backward_seconds_[k];
-  for (size_t k = 0; k < steps_.size(); ++k)
+  for (size_t k = 0; k < steps_.size() && profiling_; ++k)
     times.push_back({steps_[k]->node, steps_[k]->implementation(), forward_seconds_[k], backward[steps_[k].get()]});
+  std::fill(forward_seconds_.begin(), forward_seconds_.end(), 0.0);
+  std::fill(backward_seconds_.begin(), backward_seconds_.end(), 0.0);
   return times;
 }
 

@@ -35,7 +35,7 @@ class CpuProgram : public Program {
   MemoryReport report_;
   const int* threads_;
   bool profiling_ = false;
-  std::vector<double> forward_seconds_, backward_seconds_;  // by step
+  mutable std::vector<double> forward_seconds_, backward_seconds_;  // by step, since profile() was last called
 };
 
 }  // namespace actmatch::cpu

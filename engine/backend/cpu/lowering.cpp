@@ -69,6 +69,32 @@ class SeedStep : public Step {
   dnnl::memory from_, to_;
 };
 
+// Hands the gradient of an activation to the caller, row-major: a copy, since the producer's backward may overwrite its own.
+class WantedStep : public Step {
+ public:
+  WantedStep(Slot* value, Slot* copy, const dnnl::engine& engine) : value_(value), copy_(copy), engine_(engine), stream_(engine) {
+    writes = {value};  // nothing of it forward, but its gradient is read backward
+    target_.slot = copy;
+    grads = {&target_};
+  }
+  void plan() override { reorder_ = make_reorder(engine_, value_->desc, copy_->desc, false); }
+  void bind() override {
+    from_ = dnnl::memory(value_->desc, engine_, value_->grad);
+    to_ = dnnl::memory(copy_->desc, engine_, copy_->grad);
+  }
+  void forward() override {}
+  void backward() override { reorder_.execute(stream_, from_, to_); }
+  std::string implementation() const override { return "wanted"; }
+
+ private:
+  Slot *value_, *copy_;
+  dnnl::engine engine_;
+  dnnl::stream stream_;
+  GradTarget target_;
+  dnnl::reorder reorder_;
+  dnnl::memory from_, to_;
+};
+
 }  // namespace
 
 Scratch* Step::add_scratch(size_t bytes, Scratch::When when) {
@@ -110,7 +136,8 @@ std::shared_ptr<const Tensor> WeightCache::get(const std::shared_ptr<const Tenso
   const std::lock_guard lock(mutex_);
   std::erase_if(entries_, [](const Entry& e) { return e.constant.expired() || e.reordered.expired(); });
   for (const Entry& e : entries_)
-    if (e.constant.lock() == constant && e.source == source && e.desc == desc) return e.reordered.lock();
+    if (e.constant.lock() == constant && e.source == source && e.desc == desc)
+      if (auto found = e.reordered.lock()) return found;  // its last user may be going away in another thread
   auto reordered = std::make_shared<Tensor>(DType::kF32, Shape{static_cast<int64_t>(desc.get_size() / sizeof(float))});
   dnnl::stream stream(engine);
   dnnl::memory from(source, engine, const_cast<void*>(constant->raw()));
@@ -126,11 +153,13 @@ Lowering::Lowering(const Graph& graph, const CompileOptions& options, const Grad
     : graph_(graph), options_(options), schedule_(schedule), engine_(std::move(engine)), weights_(weights), consumers_(graph.consumers()) {
   const size_t values = graph.values().size();
   is_exposed_.assign(values, false);
+  is_wanted_.assign(values, false);
   fused_away_.assign(graph.nodes().size(), false);
   wanted_.resize(graph.nodes().size());
   for (ValueId v : graph.outputs()) is_exposed_[static_cast<size_t>(v)] = true;
   for (ValueId v : options.exposed) is_exposed_[static_cast<size_t>(v)] = true;
   for (ValueId v : options.gradients.seeds) is_exposed_[static_cast<size_t>(v)] = true;
+  for (ValueId v : options.gradients.wanted) is_wanted_[static_cast<size_t>(v)] = true;
   if (schedule)
     for (const BackwardStep& step : schedule->steps) wanted_[static_cast<size_t>(step.node)] = step.wanted;
 }
@@ -161,20 +190,19 @@ Slot* Lowering::value_slot(ValueId id) {
     if (value.kind == ValueKind::kConstant) slot->constant = value.constant;
     slot->has_grad = schedule_ && schedule_->has_gradient[static_cast<size_t>(id)];
     slot->persistent_grad = slot->has_grad;
-    versions.push_back(slot);
+    versions.push_back({slot, nullptr, {}});
   }
-  return versions.front();
+  return versions.front().slot;
 }
 
 Slot* Lowering::input(size_t i) { return value_slot(node_->inputs[i]); }
 
-Slot* Lowering::converted(ValueId id, const MemoryDesc& source, const MemoryDesc& desc) {
-  Slot* from = value_slot(id);
+Slot* Lowering::converted(ValueId id, Slot* from, const MemoryDesc& source, const MemoryDesc& desc) {
   const bool viewed = source != from->desc;  // other dims over the same bytes: never the slot itself unless the layouts agree
   if (!viewed && from->desc == desc) return from;
   auto& versions = versions_[id];
-  for (size_t k = 1; k < versions.size(); ++k)
-    if (versions[k]->desc == desc) return versions[k];
+  for (const Version& v : versions)  // the same bytes may be read in two ways: convolution and transposed convolution swap two axes
+    if (v.from == from && v.source == source && v.slot->desc == desc) return v.slot;
   Slot* to = new_slot(from->name, from->shape, from->dtype, desc);
   if (from->constant) {
     to->constant = weights_.get(from->constant, source, desc, engine_);
@@ -185,13 +213,13 @@ Slot* Lowering::converted(ValueId id, const MemoryDesc& source, const MemoryDesc
     step->node = node_id_;
     steps_.push_back(std::move(step));
   }
-  versions.push_back(to);
+  versions.push_back({to, from, source});
   return to;
 }
 
 Slot* Lowering::input_as(size_t i, const MemoryDesc& desc) {
   Slot* from = input(i);
-  return converted(node_->inputs[i], from->desc, desc);
+  return converted(node_->inputs[i], from, from->desc, desc);
 }
 
 Slot* Lowering::input_plain(size_t i) {
@@ -200,13 +228,15 @@ Slot* Lowering::input_plain(size_t i) {
   return input_as(i, plain_desc(from->shape));
 }
 
-Slot* Lowering::weights_as(size_t i, const MemoryDesc& source, const MemoryDesc& desc) { return converted(node_->inputs[i], source, desc); }
+Slot* Lowering::weights_as(size_t i, const MemoryDesc& source, const MemoryDesc& desc) {
+  return converted(node_->inputs[i], input_plain(i), source, desc);  // `source` speaks of row-major bytes
+}
 
 Slot* Lowering::output(const MemoryDesc& desc) {
   const Value& value = graph_.value(output_value_);
   Slot* slot = new_slot(value.name, value.shape, value.dtype, desc);
   slot->has_grad = schedule_ && schedule_->has_gradient[static_cast<size_t>(output_value_)];
-  versions_[output_value_] = {slot};
+  versions_[output_value_] = {Version{slot, nullptr, {}}};
   return slot;
 }
 
@@ -222,7 +252,8 @@ void Lowering::fuse_activation(NodeId id) {
   activation_ = {};
   output_value_ = graph_.node(id).output;
   const auto produced = static_cast<size_t>(output_value_);
-  if (!cpu_op(graph_.node(id).op()).fuses_activation || is_exposed_[produced] || consumers_[produced].size() != 1) return;
+  if (!cpu_op(graph_.node(id).op()).fuses_activation || is_exposed_[produced] || is_wanted_[produced] || consumers_[produced].size() != 1)
+    return;
   const NodeId next = consumers_[produced].front();
   const auto* unary = std::get_if<UnaryAttrs>(&graph_.node(next).attrs);
   if (!unary || graph_.value(output_value_).dtype != DType::kF32) return;
@@ -238,12 +269,19 @@ void Lowering::lower_node(NodeId id) {
   fuse_activation(id);
   cpu_op(node_->op()).build(*this);
   expose(output_value_);
+  Slot* slot = value_slot(output_value_);
+  if (is_wanted_[static_cast<size_t>(output_value_)] && slot->has_grad) {  // before the seed: backward, the seed has been added by then
+    Slot* copy = new_slot(slot->name + ".gradient", slot->shape, DType::kF32, plain_desc(slot->shape));
+    copy->has_grad = copy->persistent_grad = true;
+    wanted_gradients_[output_value_] = copy;
+    add_step(std::make_unique<WantedStep>(slot, copy, engine_));
+  }
+  if (schedule_ && schedule_->seeded[static_cast<size_t>(output_value_)]) add_seed(output_value_, slot);
 }
 
 void Lowering::expose(ValueId id) {
   if (!is_exposed_[static_cast<size_t>(id)]) return;
   Slot* slot = value_slot(id);
-  const bool is_seed = schedule_ && schedule_->seeded[static_cast<size_t>(id)];
   const MemoryDesc plain = plain_desc(slot->shape);
   if (slot->dtype != DType::kF32 || slot->desc == plain) {
     slot->persistent = true;
@@ -259,18 +297,16 @@ void Lowering::expose(ValueId id) {
     steps_.push_back(std::move(step));
     exposed_[id] = copy;
   }
-  if (is_seed) {
-    Slot* seed = new_slot(slot->name + ".seed", slot->shape, DType::kF32, plain);
-    seed->bytes = plain.get_size();
-    seed->persistent_grad = true;
-    seed->has_grad = true;
-    seeds_[id] = seed;
-    if (slot->has_grad) {
-      auto step = std::make_unique<SeedStep>(seed, slot, engine_);
-      step->node = node_id_;
-      steps_.push_back(std::move(step));
-    }
-  }
+}
+
+void Lowering::add_seed(ValueId id, Slot* slot) {
+  Slot* seed = new_slot(slot->name + ".seed", slot->shape, DType::kF32, plain_desc(slot->shape));
+  seed->has_grad = seed->persistent_grad = true;
+  seeds_[id] = seed;
+  if (!slot->has_grad) return;
+  auto step = std::make_unique<SeedStep>(seed, slot, engine_);
+  step->node = node_id_;
+  steps_.push_back(std::move(step));
 }
 
 void Lowering::run() {
@@ -279,6 +315,8 @@ void Lowering::run() {
     if (graph_.values()[v].kind == ValueKind::kParameter) exposed_[static_cast<ValueId>(v)] = value_slot(static_cast<ValueId>(v));
     if (is_exposed_[v] && graph_.values()[v].kind != ValueKind::kActivation)
       exposed_[static_cast<ValueId>(v)] = value_slot(static_cast<ValueId>(v));
+    if (schedule_ && schedule_->seeded[v] && graph_.values()[v].kind != ValueKind::kActivation)
+      add_seed(static_cast<ValueId>(v), value_slot(static_cast<ValueId>(v)));
   }
   for (size_t id = 0; id < graph_.nodes().size(); ++id)
     if (!fused_away_[id]) lower_node(static_cast<NodeId>(id));
@@ -295,8 +333,9 @@ Slot* Lowering::seed(ValueId value) const {
 }
 
 Slot* Lowering::gradient(ValueId value) const {
+  if (const auto it = wanted_gradients_.find(value); it != wanted_gradients_.end()) return it->second;
   const auto it = versions_.find(value);
-  return it == versions_.end() || !it->second.front()->persistent_grad ? nullptr : it->second.front();
+  return it == versions_.end() || !it->second.front().slot->persistent_grad ? nullptr : it->second.front().slot;
 }
 
 }  // namespace actmatch::cpu

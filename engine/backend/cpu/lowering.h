@@ -140,12 +140,13 @@ class Lowering {
   std::vector<std::unique_ptr<Step>>& steps() { return steps_; }
   Slot* exposed(ValueId value) const;   // plain, persistent; null when the value is not exposed
   Slot* seed(ValueId value) const;      // its `grad` is what the caller writes; null when not a seed
-  Slot* gradient(ValueId value) const;  // of a wanted value; null when the value has no slot
+  Slot* gradient(ValueId value) const;  // of a wanted value: its `grad` is what the caller reads; null when no seed reaches it
 
  private:
   Slot* new_slot(std::string name, const Shape& shape, DType dtype, const MemoryDesc& desc);
   Slot* value_slot(ValueId value);
-  Slot* converted(ValueId value, const MemoryDesc& source, const MemoryDesc& desc);
+  Slot* converted(ValueId value, Slot* from, const MemoryDesc& source, const MemoryDesc& desc);
+  void add_seed(ValueId value, Slot* slot);
   void lower_node(NodeId id);
   void expose(ValueId value);
   void fuse_activation(NodeId id);
@@ -161,11 +162,15 @@ class Lowering {
   ValueId output_value_ = kNoValue;
   std::vector<std::unique_ptr<Slot>> slots_;
   std::vector<std::unique_ptr<Step>> steps_;
-  std::map<ValueId, std::vector<Slot*>> versions_;  // first: the one the producer wrote
-  std::map<ValueId, Slot*> exposed_, seeds_;
+  struct Version {  // `slot` holds the bytes of `from`, read as `source`, in its own layout
+    Slot *slot = nullptr, *from = nullptr;
+    MemoryDesc source;
+  };
+  std::map<ValueId, std::vector<Version>> versions_;  // first: the one the producer wrote, which comes from nowhere
+  std::map<ValueId, Slot*> exposed_, seeds_, wanted_gradients_;
   std::vector<std::vector<NodeId>> consumers_;
-  std::vector<bool> is_exposed_, fused_away_;
-  std::vector<std::vector<bool>> wanted_;  // by node
+  std::vector<bool> is_exposed_, is_wanted_, fused_away_;  // by value, by value, by node
+  std::vector<std::vector<bool>> wanted_;                  // by node
 };
 
 // The row of an operator in the CPU backend's table.
@@ -196,6 +201,8 @@ void build_scale_shift(Lowering&);
 void build_cast(Lowering&);
 void build_resize(Lowering&);
 std::string pool_unsupported(const Graph&, const Node&);
+std::string unary_unsupported(const Graph&, const Node&);
 std::string binary_unsupported(const Graph&, const Node&);
+std::string conv_transpose_unsupported(const Graph&, const Node&);
 
 }  // namespace actmatch::cpu

@@ -22,11 +22,11 @@ void build_nothing(Lowering&) { ACTMATCH_CHECK(false, "batch norm reached the CP
 
 constexpr CpuOp kTable[] = {
     {OpKind::kConv, floats_only, build_conv, true},
-    {OpKind::kConvTranspose, floats_only, build_conv_transpose, true},
+    {OpKind::kConvTranspose, conv_transpose_unsupported, build_conv_transpose, true},
     {OpKind::kMatMul, floats_only, build_matmul, true},
     {OpKind::kPool, pool_unsupported, build_pool, false},
     {OpKind::kReduce, floats_only, build_reduce, false},
-    {OpKind::kUnary, always, build_unary, false},
+    {OpKind::kUnary, unary_unsupported, build_unary, false},
     {OpKind::kBinary, binary_unsupported, build_binary, true},
     {OpKind::kSoftmax, floats_only, build_softmax, false},
     {OpKind::kConcat, always, build_concat, false},

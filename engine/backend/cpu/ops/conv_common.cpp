@@ -57,8 +57,8 @@ void ConvLikeStep<Traits>::build(Lowering& l, const MemoryDesc& weights_source, 
   s.writes = {s.y_};
   if (training) {
     if (s.activation_.present) s.backward_reads.push_back(s.y_);
+    if (l.wants(1) || l.wants(2)) s.prepare_backward_weights(l, geometry, pd);  // in the order of backward()
     if (l.wants(0)) s.prepare_backward_data(l, weights_source, weights_dims, geometry, pd);
-    if (l.wants(1) || l.wants(2)) s.prepare_backward_weights(l, geometry, pd);
   }
   l.add_step(std::move(step));
 }

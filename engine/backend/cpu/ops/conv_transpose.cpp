@@ -6,6 +6,18 @@
 
 namespace actmatch::cpu {
 
+std::string conv_transpose_unsupported(const Graph& graph, const Node& node) {
+  for (ValueId input : node.inputs)
+    if (input != kNoValue && graph.value(input).dtype != DType::kF32) return "integers that depend on the input";
+  const auto& a = std::get<ConvTransposeAttrs>(node.attrs);
+  // oneDNN takes such rows for another input position.
+  for (size_t i = 0; i < 2; ++i)
+    if (a.output_padding[i] - a.pads[2 + i] > a.strides[i])
+      return "output padding " + std::to_string(a.output_padding[i]) +
+             " reaches more than a stride past the last kernel; pad the result instead";
+  return {};
+}
+
 void build_conv_transpose(Lowering& l) {
   const auto& a = std::get<ConvTransposeAttrs>(l.node().attrs);
   const Shape& w = l.input_shape(1);  // C x K/g x R x S: oneDNN wants the output channels first, over the same bytes

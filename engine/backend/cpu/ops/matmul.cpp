@@ -106,19 +106,19 @@ class MatMulStep : public Step {
     if (da_ && !da_.accumulate) std::fill_n(a_->grad, a_->floats(), 0.0f);
     if (db_ && !db_.accumulate) std::fill_n(b_->grad, b_->floats(), 0.0f);
     if (dbias_ && !dbias_.accumulate) std::fill_n(bias_->grad, bias_->floats(), 0.0f);
-    if (y_->floats() == 0 || K == 0) return;
+    if (y_->floats() == 0) return;
     for (size_t i = 0; i < sizes_.a_index.size(); ++i) {
       const float* dy = y_->grad + static_cast<int64_t>(i) * M * N;
       const float* a = a_->f32() + sizes_.a_index[i] * M * K;
       const float* b = b_->f32() + sizes_.b_index[i] * K * N;
-      if (da_) {
+      if (da_ && K > 0) {
         float* da = a_->grad + sizes_.a_index[i] * M * K;
         if (attrs_.transpose_a)  // da' (K x M) = op(B) dy'
           gemm(attrs_.transpose_b, true, K, M, N, b, dy, da, true);
         else
           gemm(false, !attrs_.transpose_b, M, K, N, dy, b, da, true);
       }
-      if (db_) {
+      if (db_ && K > 0) {
         float* db = b_->grad + sizes_.b_index[i] * K * N;
         if (attrs_.transpose_b)  // db' (N x K) = dy' op(A)
           gemm(true, attrs_.transpose_a, N, K, M, dy, a, db, true);

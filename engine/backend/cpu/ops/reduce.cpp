@@ -96,7 +96,7 @@ class ReduceStep : public Step {
       grads = {&dx_};
       if (is_extreme()) {
         backward_reads = {x_, y_};
-        ties_ = add_scratch(y_->bytes, Scratch::When::kBackward);
+        ties_ = add_scratch(std::max(y_->bytes, sizeof(float)), Scratch::When::kBackward);
       }
     }
   }

@@ -1,8 +1,10 @@
 // Elementwise functions of one argument, in the layout of the input. In a padded layout the padding has to stay zero, so functions with
 // f(0) != 0 run row-major there.
 #include <cmath>
+#include <cstring>
 
 #include "engine/backend/cpu/loops.h"
+#include "engine/graph/op_table.h"
 
 namespace actmatch::cpu {
 
@@ -12,7 +14,7 @@ struct Params {
   float alpha, beta;
 };
 
-// y = f(x) and the derivative from x and y.
+// y = f(x) and the derivative, from that of x and y which the op table says is kept. At a kink: the flat side's.
 template <UnaryKind kind>
 struct Function;
 #define ACTMATCH_UNARY(KIND, VALUE, DERIVATIVE)                                                                                   \
@@ -23,7 +25,7 @@ struct Function;
   };
 ACTMATCH_UNARY(kRelu, x > 0.0f ? x : 0.0f, y > 0.0f ? 1.0f : 0.0f)
 ACTMATCH_UNARY(kLeakyRelu, x >= 0.0f ? x : p.alpha * x, x > 0.0f ? 1.0f : p.alpha)
-ACTMATCH_UNARY(kClip, std::min(std::max(x, p.alpha), p.beta), x >= p.alpha && x <= p.beta ? 1.0f : 0.0f)
+ACTMATCH_UNARY(kClip, std::min(std::max(x, p.alpha), p.beta), x > p.alpha && x < p.beta ? 1.0f : 0.0f)
 ACTMATCH_UNARY(kSigmoid, 1.0f / (1.0f + std::exp(-x)), y*(1.0f - y))
 ACTMATCH_UNARY(kTanh, std::tanh(x), 1.0f - y * y)
 ACTMATCH_UNARY(kExp, std::exp(x), y)
@@ -33,7 +35,8 @@ ACTMATCH_UNARY(kReciprocal, 1.0f / x, -y* y)
 ACTMATCH_UNARY(kNeg, -x, -1.0f)
 ACTMATCH_UNARY(kAbs, std::fabs(x), x > 0.0f ? 1.0f : (x < 0.0f ? -1.0f : 0.0f))
 ACTMATCH_UNARY(kErf, std::erf(x), 1.1283791671f * std::exp(-x * x))
-ACTMATCH_UNARY(kHardSigmoid, std::min(std::max(p.alpha* x + p.beta, 0.0f), 1.0f), y > 0.0f && y < 1.0f ? p.alpha : 0.0f)
+ACTMATCH_UNARY(kHardSigmoid, std::min(std::max(p.alpha* x + p.beta, 0.0f), 1.0f),
+               p.alpha* x + p.beta > 0.0f && p.alpha * x + p.beta < 1.0f ? p.alpha : 0.0f)
 ACTMATCH_UNARY(kHardSwish, x* std::min(std::max(x / 6.0f + 0.5f, 0.0f), 1.0f), x <= -3.0f ? 0.0f : (x >= 3.0f ? 1.0f : x / 3.0f + 0.5f))
 ACTMATCH_UNARY(kElu, x > 0.0f ? x : p.alpha * std::expm1(x), x > 0.0f ? 1.0f : p.alpha * std::exp(x))
 ACTMATCH_UNARY(kSoftplus, std::max(x, 0.0f) + std::log1p(std::exp(-std::fabs(x))), 1.0f / (1.0f + std::exp(-x)))
@@ -98,11 +101,17 @@ class UnaryStep : public Step {
     if (l.wants(0)) {
       dx_.slot = x_;
       grads = {&dx_};
-      backward_reads = {x_, y_};
+      const BackwardNeeds needs = op_info(OpKind::kUnary).needs(attrs_, {true});
+      if (needs.inputs[0]) backward_reads.push_back(x_);
+      if (needs.output) backward_reads.push_back(y_);
     }
   }
   void forward() override {
-    if (y_->dtype == DType::kBool) {
+    if (attrs_.kind == UnaryKind::kIdentity) {
+      std::memcpy(y_->data, x_->data, y_->bytes);
+      return;
+    }
+    if (attrs_.kind == UnaryKind::kNot) {
       for (size_t i = 0; i < y_->bytes; ++i) y_->data[i] = static_cast<std::byte>(x_->data[i] == std::byte{0});
       return;
     }
@@ -137,6 +146,13 @@ class UnaryStep : public Step {
 };
 
 }  // namespace
+
+std::string unary_unsupported(const Graph& graph, const Node& node) {
+  const UnaryKind kind = std::get<UnaryAttrs>(node.attrs).kind;
+  if (graph.value(node.inputs[0]).dtype == DType::kI64 && kind != UnaryKind::kIdentity)
+    return "arithmetic on integers that depend on the input";
+  return {};
+}
 
 void build_unary(Lowering& l) { l.add_step(std::make_unique<UnaryStep>(l)); }
 

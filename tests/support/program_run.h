@@ -1,0 +1,114 @@
+// Runs a graph on a backend and brings everything back as arrays. Every run is made three times: first with NaN in all inputs and seeds,
+// so that whatever a later run reads without having written it shows, then twice with the real numbers, which must agree bit for bit.
+#pragma once
+
+#include <gtest/gtest.h>
+
+#include <cstring>
+#include <limits>
+#include <map>
+
+#include "engine/backend/backend.h"
+#include "tests/oracle/oracle.h"
+#include "tests/support/compare.h"
+
+namespace actmatch::test {
+
+using Arrays = std::map<ValueId, Doubles>;
+
+inline Backend& cpu() {
+  static const std::unique_ptr<Backend> backend = make_cpu_backend(0);
+  return *backend;
+}
+
+struct ProgramRun {
+  Arrays values, gradients;
+};
+
+class ProgramRunner {
+ public:
+  ProgramRunner(Backend& backend, const Graph& graph, const CompileOptions& options)
+      : backend_(backend), graph_(graph), options_(options), program_(backend.compile(graph, options)) {}
+  Program& program() { return *program_; }
+
+  void write(ValueId id, const Doubles& values) {
+    const Tensor t = to_tensor(values, graph_.value(id).dtype);
+    if (t.dtype() == DType::kF32)
+      backend_.upload(program_->data(id), t.data<float>(), static_cast<size_t>(t.count()));
+    else  // inputs of other types are written by tests of the CPU alone
+      std::memcpy(static_cast<void*>(program_->data(id)), t.raw(), t.bytes());
+  }
+  void write_gradient(ValueId id, const Doubles& values) {
+    const Tensor t = to_tensor(values);
+    backend_.upload(program_->gradient(id), t.data<float>(), static_cast<size_t>(t.count()));
+  }
+  Doubles read(ValueId id) const {
+    Tensor t(graph_.value(id).dtype, graph_.value(id).shape);
+    if (t.dtype() == DType::kF32)
+      backend_.download(t.data<float>(), program_->data(id), static_cast<size_t>(t.count()));
+    else
+      std::memcpy(t.raw(), static_cast<const void*>(program_->data(id)), t.bytes());
+    return oracle::from_tensor<double>(t);
+  }
+  Doubles read_gradient(ValueId id) const {
+    Tensor t(DType::kF32, graph_.value(id).shape);
+    backend_.download(t.data<float>(), program_->gradient(id), static_cast<size_t>(t.count()));
+    return oracle::from_tensor<double>(t);
+  }
+
+  // All graph inputs and all seeds must be given.
+  ProgramRun run(const Arrays& inputs, const Arrays& seeds) {
+    const double nan = std::numeric_limits<double>::quiet_NaN();
+    for (const auto& [id, values] : inputs)
+      if (graph_.value(id).kind == ValueKind::kInput)
+        write(id, graph_.value(id).dtype == DType::kF32 ? Doubles(values.shape, nan) : values);
+    for (const auto& [id, values] : seeds) write_gradient(id, Doubles(values.shape, nan));
+    program_->forward();
+    program_->backward();
+    const ProgramRun first = run_once(inputs, seeds), second = run_once(inputs, seeds);
+    for (const auto& [id, values] : first.values) EXPECT_TRUE(same_bits(values, second.values.at(id))) << "value " << id << " changes";
+    for (const auto& [id, values] : first.gradients)
+      EXPECT_TRUE(same_bits(values, second.gradients.at(id))) << "gradient " << id << " changes";
+    return second;
+  }
+
+ private:
+  static bool same_bits(const Doubles& a, const Doubles& b) {
+    return a.count() == b.count() && (a.count() == 0 || std::memcmp(a.data.data(), b.data.data(), a.data.size() * sizeof(double)) == 0);
+  }
+  ProgramRun run_once(const Arrays& inputs, const Arrays& seeds) {
+    for (const auto& [id, values] : inputs) write(id, values);
+    for (const auto& [id, values] : seeds) write_gradient(id, values);
+    program_->forward();
+    program_->backward();
+    ProgramRun result;
+    for (const std::vector<ValueId>& list : {graph_.outputs(), options_.exposed, options_.gradients.seeds})
+      for (ValueId id : list) result.values[id] = read(id);
+    for (ValueId id : options_.gradients.wanted) result.gradients[id] = read_gradient(id);
+    return result;
+  }
+  Backend& backend_;
+  const Graph& graph_;
+  CompileOptions options_;
+  std::unique_ptr<Program> program_;
+};
+
+// Runs the graph on the backend and in double, and compares every output, exposed value, seeded value and wanted gradient.
+// A wanted value that no seed reaches must have a gradient of zeros.
+inline void expect_like_oracle(Backend& backend, const Graph& graph, const CompileOptions& options, const Arrays& inputs,
+                               const Arrays& seeds, Tolerance forward, Tolerance backward) {
+  ProgramRunner runner(backend, graph, options);
+  const ProgramRun got = runner.run(inputs, seeds);
+  const auto want = oracle::run<double>(graph, inputs, seeds);
+  const auto name = [&](ValueId id) { return "'" + graph.value(id).name + "' (" + to_string(graph.value(id).shape) + ")"; };
+  for (const auto& [id, values] : got.values)
+    EXPECT_TRUE(matches(values, want.values[static_cast<size_t>(id)], forward)) << "value " << name(id) << "\n" << graph.dump();
+  for (const auto& [id, values] : got.gradients) {
+    const Doubles& expected = want.gradients[static_cast<size_t>(id)];
+    EXPECT_TRUE(matches(values, expected.present ? expected : Doubles(graph.value(id).shape), expected.present ? backward : exact()))
+        << "gradient of " << name(id) << "\n"
+        << graph.dump();
+  }
+}
+
+}  // namespace actmatch::test
