@@ -179,7 +179,7 @@ std::vector<float> FeasibilityChecker::spare_odds(std::span<const HardMask> mask
   return spare;
 }
 
-std::vector<float> FeasibilityChecker::importance(const HardMask& mask, RandomStream stream) {
+std::vector<float> FeasibilityChecker::importance(const HardMask& mask, RandomStream stream, std::span<const int64_t> numbers) {
   constexpr int64_t kBatch = 8;
   Classifier::Training& net = classifier_.gradient_program(kBatch);
   const std::vector<float>& set = background_set(stream);
@@ -187,9 +187,16 @@ std::vector<float> FeasibilityChecker::importance(const HardMask& mask, RandomSt
                 channels = classifier_.shape().channels;
   std::vector<float> worth(static_cast<size_t>(pixels_), 0.0f), images(static_cast<size_t>(kBatch * size)), gradient(images.size());
   std::vector<float> z(static_cast<size_t>(kBatch * classes)), dz(z.size());
-  for (int64_t first = 0; first < K; first += kBatch) {
-    const int64_t n = std::min(kBatch, K - first);
-    for (int64_t i = 0; i < n; ++i) compose(images.data() + i * size, mask, set.data() + (first + i) * size, false);
+  std::vector<int64_t> chosen(numbers.begin(), numbers.end());
+  if (chosen.empty()) {
+    chosen.resize(static_cast<size_t>(K));
+    std::iota(chosen.begin(), chosen.end(), 0);
+  }
+  const auto count = static_cast<int64_t>(chosen.size());
+  const auto background = [&](int64_t i) { return set.data() + chosen[static_cast<size_t>(i)] * size; };
+  for (int64_t first = 0; first < count; first += kBatch) {
+    const int64_t n = std::min(kBatch, count - first);
+    for (int64_t i = 0; i < n; ++i) compose(images.data() + i * size, mask, background(first + i), false);
     classifier_.backend().upload(net.program->data(net.ends.input), images.data(), images.size());
     net.program->forward();
     classifier_.count_images(n);
@@ -206,7 +213,7 @@ std::vector<float> FeasibilityChecker::importance(const HardMask& mask, RandomSt
     for (int64_t i = 0; i < n; ++i)
       for (int64_t c = 0; c < channels; ++c) {
         const float *g = gradient.data() + i * size + c * pixels_, *x = problem_.x.data() + c * pixels_,
-                    *b = set.data() + (first + i) * size + c * pixels_;
+                    *b = background(first + i) + c * pixels_;
         for (int64_t k = 0; k < pixels_; ++k)
           if (mask[static_cast<size_t>(k)]) worth[static_cast<size_t>(k)] -= g[k] * (x[k] - b[k]);
       }

@@ -45,8 +45,8 @@ class FeasibilityChecker {
   // to spend. Without backgrounds it is the baseline's log-odds alone.
   std::vector<float> spare_odds(std::span<const HardMask> masks, std::span<const int64_t> backgrounds, float cap);
   // How much each pixel of the mask is worth: the first-order rise of sum -log p_y over the backgrounds of the stream when the pixel goes
-  // back to the background. [H, W], 0 outside the mask.
-  std::vector<float> importance(const HardMask& mask, kernels::RandomStream stream);
+  // back to the background; `numbers` names some of the set, empty: all of it. [H, W], 0 outside the mask.
+  std::vector<float> importance(const HardMask& mask, kernels::RandomStream stream, std::span<const int64_t> numbers = {});
   // First-order change of the label's log-odds on the baseline background when a pixel goes from background to picture, [H, W].
   std::vector<float> odds_gain(const HardMask& mask);
 

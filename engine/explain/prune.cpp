@@ -55,7 +55,7 @@ class Pruner {
       std::vector<int64_t> order = tiles.occupied(mask);
       const size_t occupied = order.size();
       if (occupied < 2) return;
-      const std::vector<double> worth = tiles.sums(checker_.importance(mask, RandomStream::kPrune));
+      const std::vector<double> worth = tiles.sums(checker_.importance(mask, RandomStream::kPrune, more));
       std::stable_sort(order.begin(), order.end(),
                        [&](int64_t a, int64_t b) { return worth[static_cast<size_t>(a)] < worth[static_cast<size_t>(b)]; });
       if (order.size() > kShortlist) order.resize(kShortlist);

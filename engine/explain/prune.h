@@ -9,11 +9,11 @@
 namespace actmatch {
 
 struct PruneOptions {
-  int64_t tile = 8;        // side of the tiles of the certificate, in pixels
-  int64_t coarsest = 4;    // removal starts with tiles this many times as wide, halving down to `tile`
-  int64_t levels = 24;     // level sets tried for the start
-  int64_t exchanges = 8;   // sufficient: at most this many exchanges of tiles after the removal
-  double roomy = 0.95;     // sufficient: the start is the smallest one with p_y(e) >= roomy * p_y(x), if there is one
+  int64_t tile = 8;       // side of the tiles of the certificate, in pixels
+  int64_t coarsest = 4;   // removal starts with tiles this many times as wide, halving down to `tile`
+  int64_t levels = 24;    // level sets tried for the start
+  int64_t exchanges = 8;  // sufficient: at most this many exchanges of tiles after the removal
+  double roomy = 0.95;    // sufficient: the start is the smallest one with p_y(e) >= roomy * p_y(x), if there is one
 };
 
 struct PruneResult {
