@@ -12,6 +12,35 @@ namespace actmatch::api {
 
 namespace {
 
+// Reports progress between the batches of the checks, too: a stop request gets through within one batch.
+class Watch {
+ public:
+  Watch(Classifier& classifier, const ExplainProgressCallback& progress) : classifier_(classifier), progress_(progress) {
+    latest_.phase = "prepare";
+    if (!progress_) return;
+    classifier_.before_each_batch([this] {
+      if (!progress_(latest_)) throw Error(ErrorCode::kCancelled, "stopped");
+    });
+  }
+  ~Watch() { classifier_.before_each_batch({}); }
+  Watch(const Watch&) = delete;
+  Watch& operator=(const Watch&) = delete;
+
+  ExplainProgressCallback callback() {
+    if (!progress_) return {};
+    return [this](const ExplainProgress& p) {
+      latest_ = p;
+      latest_.optimise.losses = nullptr;  // they end with the optimisation
+      return progress_(p);
+    };
+  }
+
+ private:
+  Classifier& classifier_;
+  const ExplainProgressCallback& progress_;
+  ExplainProgress latest_;
+};
+
 bool is_file(const std::string& path) {
   std::error_code ignored;
   return std::filesystem::is_regular_file(path, ignored);
@@ -171,7 +200,8 @@ Result ExplainSession::run(const Image& image, Provenance provenance, const Expl
   const Image fitted = fit_image(image, preprocess_, width, height);
   ExplainInput input = make_input(shape, fitted, preprocess_);
   input.label = label_;
-  const Explainer::Outcome outcome = explainer_->explain(input, settings_, progress);
+  Watch watch(classifier_, progress);
+  const Explainer::Outcome outcome = explainer_->explain(input, settings_, watch.callback());
 
   provenance.model = model_->path();
   provenance.model_sha256 = model_->sha256();

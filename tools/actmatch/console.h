@@ -32,18 +32,19 @@ class Table {
   std::vector<std::vector<std::string>> rows_;
 };
 
-// One line on stderr that is written over on a terminal; elsewhere a new line every ten seconds.
+// One line on stderr that is written over on a terminal; elsewhere a new line for each piece of work and every ten seconds.
 class ProgressLine {
  public:
   explicit ProgressLine(bool quiet);
   ~ProgressLine() { clear(); }
-  bool wants_update();  // is it time for the next one?
+  void start() { last_ = {}; }  // a new piece of work: its first update shows at once
+  bool wants_update();          // is it time for the next one?
   void show(const std::string& text);
   void clear();
 
  private:
   bool quiet_, terminal_, shown_ = false;
-  std::chrono::steady_clock::time_point last_{};  // long ago, so that the first update shows at once
+  std::chrono::steady_clock::time_point last_{};
 };
 
 }  // namespace actmatch::tool

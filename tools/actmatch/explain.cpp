@@ -82,8 +82,9 @@ class Batch {
     const std::string name = names_.next(image);
     const std::string prefix =
         (images_.size() > 1 ? "[" + std::to_string(i + 1) + "/" + std::to_string(images_.size()) + "] " : "") + file_name(image) + "  ";
+    line_.start();
     const Result result = explainer_.run(image, [&](const Progress& p) {
-      if (line_.wants_update()) line_.show(prefix + progress_text(p));
+      if (p.steps > 0 && line_.wants_update()) line_.show(prefix + progress_text(p));
       return !interrupted();
     });
     result.write(folder_.file(name));

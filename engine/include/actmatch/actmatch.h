@@ -145,17 +145,17 @@ ACTMATCH_API actmatch_status actmatch_explainer_info(actmatch_explainer* explain
 
 typedef struct actmatch_progress {
   size_t struct_size;
-  const char* phase;   /* "optimise", "prune" */
+  const char* phase;   /* "prepare", "optimise", "prune" */
   int64_t instance;    /* from 1 */
-  int64_t step, steps; /* optimise only */
+  int64_t step, steps; /* of the optimisation */
   double area;         /* share of the pixels in the current hard mask */
   double seconds, seconds_left;
-  size_t terms; /* optimise only: loss terms in use, the weighted total last */
+  size_t terms; /* after a step: the loss terms in use, the weighted total last; otherwise 0 */
   const char* const* term_names;
   const float* term_values;
 } actmatch_progress;
-/* Called after each step; what it points to is valid during the call. Return 0 to go on; otherwise the run ends with
- * ACTMATCH_CANCELLED. Must not throw. */
+/* Called after each step and between the batches of a check; what it points to is valid during the call. Return 0 to go on; otherwise the
+ * run ends with ACTMATCH_CANCELLED. Must not throw. */
 typedef int (*actmatch_progress_callback)(const actmatch_progress* progress, void* user);
 
 ACTMATCH_API actmatch_status actmatch_explainer_run_file(actmatch_explainer* explainer, const char* image_path,
