@@ -88,8 +88,11 @@ TEST(Explain, WritesFilesThatAgreeWithTheRecord) {
   for (float v : soft.view<float>()) ASSERT_TRUE(v >= 0.0f && v <= 1.0f);
   // The explanation is the picture where the mask is set, and nothing of it elsewhere.
   const Image photo = read_image(example("images/striped_star.png")), shown = read_image(tmp / "out/striped_star/explanation.png");
-  for (size_t i = 0; i < mask.rgb.size(); ++i)
-    if (mask.rgb[i] == 255) ASSERT_EQ(shown.rgb[i], photo.rgb[i]);
+  for (size_t i = 0; i < mask.rgb.size(); ++i) {
+    if (mask.rgb[i] == 255) {
+      ASSERT_EQ(shown.rgb[i], photo.rgb[i]);
+    }
+  }
   // The mean colour, (123.7, 116.3, 103.5), stands where the mask is not.
   const auto unset = static_cast<size_t>(std::find(mask.rgb.begin(), mask.rgb.end(), 0) - mask.rgb.begin());
   ASSERT_LT(unset, mask.rgb.size());

@@ -2,11 +2,13 @@
 // for pictures that need no resizing, and the top class of every photo.
 #include <algorithm>
 #include <cmath>
-#include <map>
+#include <cstdio>
+#include <optional>
 
 #include "engine/api/explain_session.h"
 #include "engine/explain/classifier.h"
 #include "engine/image/npy.h"
+#include "engine/image/resize.h"
 #include "tests/e2e/command.h"
 
 namespace actmatch::e2e {
@@ -20,8 +22,59 @@ Preprocess preprocess_of(const std::string& model) {
   if (model.rfind("mobilenet", 0) == 0) return preprocess_preset("tf");
   if (model.rfind("resnet8", 0) == 0) return preprocess_preset("raw");
   if (model.rfind("vit_mnist", 0) == 0)
-    return preprocess_from_json(R"({"channel_order": "GREY", "mean": 0.1307, "std": 0.3081})", "vit_mnist");
+    return preprocess_from_json(R"({"channel_order": "GREY", "mean": [0.1307], "std": [0.3081]})", "vit_mnist");
   return preprocess_preset("imagenet");
+}
+
+// The picture in the size S as the reference made it: short side to S, the long one rounded, and the crop's corner rounded down
+// (torchvision, whose rules are the engine's own, rounds these two differently).
+Image reference_fit(const Image& image, int size) {
+  if (image.width == size && image.height == size) return image;
+  const double ratio = static_cast<double>(size) / std::min(image.width, image.height);
+  const auto scaled = [&](int side) { return std::max<int64_t>(size, std::llround(side * ratio)); };
+  const int64_t width = scaled(image.width), height = scaled(image.height);
+  return resize_part(image, width, height, (width - size) / 2, (height - size) / 2, size, size, Interpolation::kBilinear);
+}
+
+// What PIL reads from a JPEG: the standard leaves decoders some freedom, and the reference values are those of PIL's (libjpeg). Nothing
+// where there is no python3 with PIL.
+std::optional<Image> decoded_by_pil(const std::string& path) {
+  for (const char* python : {"/usr/bin/python3", "python3"}) {
+    const std::string command = std::string(python) +
+                                " -c \"import sys; from PIL import Image; i = Image.open(sys.argv[1]).convert('RGB'); "
+                                "sys.stdout.buffer.write(b'%d %d ' % i.size + i.tobytes())\" '" +
+                                path + "' 2>/dev/null";
+    FILE* pipe = ::popen(command.c_str(), "r");
+    if (!pipe) continue;
+    Image image;
+    if (std::fscanf(pipe, "%d %d", &image.width, &image.height) == 2) {
+      std::fgetc(pipe);
+      image.rgb.resize(static_cast<size_t>(image.width) * static_cast<size_t>(image.height) * 3);
+      const size_t got = std::fread(image.rgb.data(), 1, image.rgb.size(), pipe);
+      ::pclose(pipe);
+      if (got == image.rgb.size()) return image;
+      continue;
+    }
+    ::pclose(pipe);
+  }
+  return {};
+}
+
+std::vector<float> input_of(const ClassifierShape& shape, const std::string& model, const Image& image) {
+  return to_network(reference_fit(image, static_cast<int>(shape.width)), preprocess_of(model), static_cast<int>(shape.channels));
+}
+
+// The golden values of a picture: [class, value] of the top ones, or all values. The largest difference, and the largest value.
+std::pair<double, double> difference(const Json& values, const Tensor& scores) {
+  double largest = 0, worst = 0;
+  for (size_t i = 0; i < values.size(); ++i) {
+    const bool listed = values[i].is_array();
+    const auto index = listed ? values[i][0].get<size_t>() : i;
+    const double value = listed ? values[i][1].get<double>() : values[i].get<double>();
+    largest = std::max(largest, std::abs(value));
+    worst = std::max(worst, std::abs(static_cast<double>(scores.data<float>()[index]) - value));
+  }
+  return {worst, largest};
 }
 
 class Golden : public testing::Test {
@@ -32,68 +85,64 @@ class Golden : public testing::Test {
     expected_ = json_of(path);
   }
 
-  // The network's input for a picture, straight to the size S: the reference scaled the short side to S itself.
-  static std::vector<float> input_of(const ClassifierShape& shape, const std::string& model, const std::string& image) {
-    Preprocess preprocess = preprocess_of(model);
-    preprocess.resize_ratio = 1.0;
-    const Image fitted =
-        fit_image(read_image(data_file("images/" + image)), preprocess, static_cast<int>(shape.width), static_cast<int>(shape.height));
-    return to_network(fitted, preprocess, static_cast<int>(shape.channels));
-  }
-
   Json expected_;
 };
 
 // Through the command: what `actmatch run` writes.
 TEST_F(Golden, ValuesOfTheCommand) {
   const TemporaryFolder tmp;
+  bool all_exact = true;
   for (const auto& [model, pictures] : expected_["golden"].items()) {
     const std::string path = data_file("models/" + model);
     api::ModelSession session(path, "cpu", 1);
     const ClassifierShape& shape = session.classifier().shape();
-    for (const auto& [image, values] : pictures.items()) {
-      const std::vector<float> x = input_of(shape, model, image);
-      const bool half = session.model().inputs()[0].stored_as_half;
-      write_npy(tmp / "x.npy", Tensor::of<float>({1, shape.channels, shape.height, shape.width}, x));
+    const auto compare = [&](const Image& image, const Json& values) {
+      write_npy(tmp / "x.npy", Tensor::of<float>({1, shape.channels, shape.height, shape.width}, input_of(shape, model, image)));
       const Outcome run = run_actmatch({"run", path, "--input", tmp / "x.npy", "--out", tmp / "out", "--quiet", "--threads", "1"});
-      ASSERT_EQ(run.status, 0) << run.err;
-      const Tensor scores = read_npy(tmp / "out/" + shape.output_name + ".npy");
-      ASSERT_EQ(scores.count(), shape.classes);
-      const bool listed = values[0].is_array();  // [class, value] of the top ones, or all values
-      double largest = 0, worst = 0;
-      for (size_t i = 0; i < values.size(); ++i)
-        largest = std::max(largest, std::abs(listed ? values[i][1].get<double>() : values[i].get<double>()));
-      for (size_t i = 0; i < values.size(); ++i) {
-        const auto index = listed ? values[i][0].get<size_t>() : i;
-        const double value = listed ? values[i][1].get<double>() : values[i].get<double>();
-        worst = std::max(worst, std::abs(static_cast<double>(scores.data<float>()[index]) - value));
-      }
-      // 1e-4 of the largest score: fp32 sums of a few thousand terms, and references rounded to five digits. The fp16 file is stored in
-      // half precision but computed in single by both sides.
-      EXPECT_LE(worst, 1e-4 * std::max(largest, 0.5)) << model << " on " << image << (half ? " (fp16)" : "");
+      EXPECT_EQ(run.status, 0) << run.err;
+      const Tensor scores = read_npy(tmp / ("out/" + shape.output_name + ".npy"));
+      EXPECT_EQ(scores.count(), shape.classes);
+      return difference(values, scores);
+    };
+    for (const auto& [name, values] : pictures.items()) {
+      const std::string file = data_file("images/" + name);
+      const bool jpeg = name.ends_with(".jpg");
+      const auto [worst, largest] = compare(read_image(file), values);
+      // 1e-4 of the largest score, for fp32 sums of a few thousand terms and references rounded to five digits. Of a JPEG our decoder makes
+      // pixels that are now and then one or two levels from PIL's, which moves the scores of these 32x32 pictures by up to 2 %.
+      EXPECT_LE(worst, (jpeg ? 2.5e-2 : 1e-4) * largest) << model << " on " << name;
+      if (!jpeg) continue;
+      const auto image = decoded_by_pil(file);
+      all_exact = all_exact && image;
+      if (!image) continue;
+      const auto [exact_worst, exact_largest] = compare(*image, values);
+      EXPECT_LE(exact_worst, 1e-4 * exact_largest) << model << " on " << name << " as PIL decodes it";
     }
   }
+  if (!all_exact) GTEST_SKIP() << "no python3 with PIL: JPEGs were compared with the wide tolerance only";
 }
 
-// Every photo: the class with the highest score. The reference's resizer is not bit for bit ours, so that where its two best classes are
-// almost equally likely either is right.
+// Every photo: the class with the highest score.
 TEST_F(Golden, TopClassOfEveryPhoto) {
   for (const char* section : {"photos", "cifar10", "mnist"}) {
     for (const auto& [model, photos] : expected_[section].items()) {
       api::ModelSession session(data_file("models/" + model), "cpu", 1);
       Classifier& classifier = session.classifier();
       std::vector<float> logits(static_cast<size_t>(classifier.shape().classes));
-      for (const auto& [image, expected] : photos.items()) {
-        classifier.logits(logits.data(), input_of(classifier.shape(), model, image).data(), 1);
-        const int32_t top = argmax(logits);
-        if (expected.is_number()) {
-          EXPECT_EQ(top, expected.get<int32_t>()) << model << " on " << image;
-          continue;
-        }
-        const double gap = expected[0][1].get<double>() - expected[1][1].get<double>();
-        const bool tie = gap < 0.02 && top == expected[1][0].get<int32_t>();
-        EXPECT_TRUE(top == expected[0][0].get<int32_t>() || tie)
-            << model << " on " << image << ": " << top << " in place of " << expected[0][0] << " (ahead by " << gap << ")";
+      for (const auto& [name, expected] : photos.items()) {
+        const auto top_of = [&](const Image& image) {
+          classifier.logits(logits.data(), input_of(classifier.shape(), model, image).data(), 1);
+          return argmax(logits);
+        };
+        const int32_t wanted = expected.is_number() ? expected.get<int32_t>() : expected[0][0].get<int32_t>();
+        const std::string file = data_file("images/" + name);
+        if (top_of(read_image(file)) == wanted) continue;
+        // Two classes may be so close that the freedom of JPEG decoders decides between them: a level or two in a pixel moves a logit of
+        // the deeper CIFAR nets by up to 0.9.
+        const float behind = *std::max_element(logits.begin(), logits.end()) - logits[static_cast<size_t>(wanted)];
+        const auto image = decoded_by_pil(file);
+        const bool right = image ? top_of(*image) == wanted : behind < 1.0f;
+        EXPECT_TRUE(right && name.ends_with(".jpg")) << model << " on " << name << ", behind by " << behind;
       }
     }
   }
