@@ -1,7 +1,9 @@
-// Max and average pooling on oneDNN, in the layout of the input. Max pooling keeps oneDNN's workspace (the winners) for the backward pass.
+// Max and average pooling on oneDNN, in the layout of the input; most max pooling is done by max_pool.cpp. Max pooling keeps oneDNN's
+// workspace (the winners) for the backward pass.
 #include <unordered_map>
 
 #include "engine/backend/cpu/loops.h"
+#include "engine/backend/cpu/ops/max_pool.h"
 
 namespace actmatch::cpu {
 
@@ -102,6 +104,8 @@ std::string pool_unsupported(const Graph& graph, const Node& node) {
   return {};
 }
 
-void build_pool(Lowering& l) { PoolStep::build(l); }
+void build_pool(Lowering& l) {
+  if (!build_max_pool(l)) PoolStep::build(l);
+}
 
 }  // namespace actmatch::cpu
