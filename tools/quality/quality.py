@@ -6,7 +6,7 @@ feasible, median stability on the certify stream, necessity, and against the box
 lies within 15 px of an object of the explained class) and the IoU of the mask with the nearest box, beside a centre square and random blobs of the
 same area.
 
-    tools/quality/quality.py build/actmatch MODEL --preprocess caffe --images DIR --out OUT [--robust] [--limit N] [-- further flags of explain]
+    tools/quality/quality.py build/actmatch MODEL --preprocess caffe --images DIR --out OUT [--robust] [--limit N] [further flags of explain]
 """
 import argparse
 import json
@@ -76,15 +76,14 @@ def main():
     parser.add_argument("--robust", action="store_true")
     parser.add_argument("--limit", type=int, help="only every n-th photo, so that about this many are used")
     parser.add_argument("--read", action="store_true", help="only read the results in OUT")
-    parser.add_argument("more", nargs="*", help="further flags of explain")
-    args = parser.parse_args()
+    args, more = parser.parse_known_args()  # what is unknown here goes to explain
     entries = json.loads((args.images / "annotations.json").read_text())
     entries = sorted((e for e in entries if (args.images / e["file"]).exists()), key=lambda e: e["file"])
     if args.limit:
         entries = entries[::max(1, len(entries) // args.limit)][:args.limit]
     if not args.read:
         command = [args.actmatch, "explain", str(args.model), *(str(args.images / e["file"]) for e in entries), "--out", str(args.out),
-                   "--preprocess", args.preprocess, *(["--robust"] if args.robust else []), *args.more]
+                   "--preprocess", args.preprocess, *(["--robust"] if args.robust else []), *more]
         subprocess.run(command, check=False)
     rng = np.random.default_rng(0)
     rows, hits, ious = [], {"mask": [], "centre": [], "blobs": []}, {"mask": [], "centre": [], "blobs": []}
