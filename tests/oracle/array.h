@@ -2,7 +2,9 @@
 // of the tests is small enough to be exact.
 #pragma once
 
+#include <algorithm>
 #include <cstdint>
+#include <initializer_list>
 #include <stdexcept>
 #include <string>
 #include <vector>
@@ -30,16 +32,21 @@ struct Array {
   size_t rank() const { return shape.size(); }
   T& operator[](int64_t i) { return data.at(static_cast<size_t>(i)); }
   const T& operator[](int64_t i) const { return data.at(static_cast<size_t>(i)); }
-  int64_t offset(const Index& index) const {
+  int64_t offset(const Index& index) const { return offset_of(index.begin(), index.end()); }
+  int64_t offset(std::initializer_list<int64_t> index) const { return offset_of(index.begin(), index.end()); }
+  T& at(const Index& index) { return (*this)[offset(index)]; }
+  const T& at(const Index& index) const { return (*this)[offset(index)]; }
+
+ private:
+  template <class Iterator>
+  int64_t offset_of(Iterator index, Iterator end) const {
     int64_t at = 0;
-    for (size_t axis = 0; axis < shape.size(); ++axis) {
-      if (index[axis] < 0 || index[axis] >= shape[axis]) throw std::out_of_range("index outside " + to_string(shape));
-      at = at * shape[axis] + index[axis];
+    for (const int64_t extent : shape) {
+      if (index == end || *index < 0 || *index >= extent) throw std::out_of_range("index outside " + to_string(shape));
+      at = at * extent + *index++;
     }
     return at;
   }
-  T& at(const Index& index) { return (*this)[offset(index)]; }
-  const T& at(const Index& index) const { return (*this)[offset(index)]; }
 };
 
 // A null pointer stands for an input left out.
