@@ -37,7 +37,7 @@ ACTMATCH_MULTIVERSION void relu_backward_range(float* dy, const float* y, int64_
   for (int64_t i = 0; i < n; ++i) dy[i] = y[i] > 0.0f ? dy[i] : 0.0f;
 }
 ACTMATCH_MULTIVERSION void clip_backward_range(float* dy, const float* y, float low, float high, int64_t n) {
-  for (int64_t i = 0; i < n; ++i) dy[i] = (y[i] > low) & (y[i] < high) ? dy[i] : 0.0f;
+  for (int64_t i = 0; i < n; ++i) dy[i] = ((y[i] > low) & (y[i] < high)) ? dy[i] : 0.0f;
 }
 
 }  // namespace

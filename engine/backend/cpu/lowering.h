@@ -152,7 +152,6 @@ class Lowering {
   void fuse_activation(NodeId id);
 
   const Graph& graph_;
-  const CompileOptions& options_;
   const GradientSchedule* schedule_;
   dnnl::engine engine_;
   WeightCache& weights_;
