@@ -64,9 +64,9 @@ std::optional<std::vector<Shape>> declared_shapes(const ParsedModel& model) {
 std::vector<Shape> chosen_shapes(const ParsedModel& model, const BuildOptions& options) {
   if (options.batch < 0 || options.batch > kLargestExtent)
     throw Error(ErrorCode::kInvalidArgument, "the batch " + std::to_string(options.batch) + " is out of range; give at least 1");
-  for (const auto& [name, shape] : options.input_shapes)
-    if (std::none_of(model.inputs.begin(), model.inputs.end(), [&](const ModelInput& input) { return input.name == name; }))
-      throw Error(ErrorCode::kInvalidArgument, "'" + model.path + "' has no input '" + name + "', for which a shape is given");
+  for (const auto& given : options.input_shapes)
+    if (std::none_of(model.inputs.begin(), model.inputs.end(), [&](const ModelInput& input) { return input.name == given.first; }))
+      throw Error(ErrorCode::kInvalidArgument, "'" + model.path + "' has no input '" + given.first + "', for which a shape is given");
   std::vector<Shape> shapes;
   for (size_t i = 0; i < model.inputs.size(); ++i) {
     const ModelInput& input = model.inputs[i];

@@ -12,8 +12,11 @@ void pads_from_output(const NodeContext& c, size_t spatial, const std::vector<in
   for (size_t i = 2 - spatial; i < 2; ++i) {
     const int64_t full =
         window.strides[i] * (shape[i + spatial] - 1) + attrs.output_padding[i] + (window.kernel[i] - 1) * window.dilations[i] + 1;
-    const int64_t total = full - wanted[i + spatial - 2];
-    if (total < 0) throw Unsupported("the output is larger than input and kernel make it, which would need negative padding");
+    int64_t total = full - wanted[i + spatial - 2];
+    if (total < 0) {  // more than input and kernel reach: zeros at the end
+      attrs.output_padding[i] -= total;
+      total = 0;
+    }
     split_padding(total, upper, i, attrs.pads);
   }
 }
