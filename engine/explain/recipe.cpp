@@ -1,8 +1,10 @@
 #include "engine/explain/recipe.h"
 
+#include <cmath>
 #include <map>
 #include <nlohmann/json.hpp>
 #include <set>
+#include <type_traits>
 
 #include "engine/core/error.h"
 #include "engine/explain/recipes.h"
@@ -33,6 +35,7 @@ class Reader {
     if (it == json_.end()) return;
     if (!it->is_number() || !(it->get<double>() >= low) || !(it->get<double>() <= high))
       fail(quoted(key), "must be a number from " + short_number(low) + " to " + short_number(high));
+    if (std::is_integral_v<T> && it->get<double>() != std::floor(it->get<double>())) fail(quoted(key), "must be a whole number");
     value = it->get<T>();
   }
   void boolean(const char* key, bool& value) {
@@ -179,9 +182,12 @@ Recipe recipe_from_json(const std::string& text, const std::string& origin, bool
   } catch (const Json::parse_error& e) {
     throw Error(ErrorCode::kFormat,
                 origin + " is not JSON (error at byte " + std::to_string(e.byte) + "); see the built-in recipes for the form");
+  } catch (const Json::out_of_range&) {
+    throw Error(ErrorCode::kFormat, origin + " has a number beyond the range of double; write a smaller one");
   }
   if (json.is_object() && json.contains("robust")) {
     const Json overrides = json["robust"];
+    if (!overrides.is_object()) throw Error(ErrorCode::kFormat, origin + ": 'robust' must be an object {...}");
     json.erase("robust");
     if (robust) json.merge_patch(overrides);
   }
