@@ -327,7 +327,7 @@ PruneResult prune_mask(FeasibilityChecker& checker, const Problem& problem, cons
   std::vector<HardMask> starts = candidates;
   for (int64_t i = 0; i < options.levels; ++i) {
     const double area = 0.005 * std::pow(1.0 / 0.005, static_cast<double>(i) / static_cast<double>(options.levels - 1));
-    starts.push_back(level_set(logits, std::llround(area * static_cast<double>(HW)), problem.allowed));
+    starts.push_back(level_set(logits, std::max<int64_t>(1, std::llround(area * static_cast<double>(HW))), problem.allowed));
   }
   std::stable_sort(starts.begin(), starts.end(), [](const HardMask& a, const HardMask& b) { return count_pixels(a) < count_pixels(b); });
 
