@@ -27,16 +27,17 @@ inline Tensor scaled_noise(Shape shape, uint32_t seed, float scale) {
   return t;
 }
 
-// 3 x size x size -> 4 classes: "early" (full size) and "late" (half size) are the ends of its two stages.
-inline GraphSource conv_classifier(int64_t size = 8) {
-  return [size](int64_t batch, const std::vector<std::string>&) {
+// 3 x size x size -> 4 classes: "early" (full size) and "late" (half size) are the ends of its two stages. Softplus instead of ReLU gives a
+// net without kinks, for differences.
+inline GraphSource conv_classifier(int64_t size = 8, UnaryKind activation = UnaryKind::kRelu) {
+  return [size, activation](int64_t batch, const std::vector<std::string>&) {
     Graph g;
     ValueId x = g.add_input("image", DType::kF32, {batch, 3, size, size});
     const auto conv = [&](const std::string& name, ValueId in, int64_t out, int64_t stride, uint32_t seed, float scale) {
       const ValueId w = g.add_constant(name + ".w", scaled_noise({out, g.value(in).shape[1], 3, 3}, seed, scale));
       const ValueId b = g.add_constant(name + ".b", scaled_noise({out}, seed + 1, 0.3f));
       const ValueId y = g.add_node(name + ".conv", ConvAttrs{{stride, stride}, {1, 1, 1, 1}, {1, 1}, 1}, {in, w, b}, name + ".sum");
-      return g.add_node(name + ".relu", UnaryAttrs{UnaryKind::kRelu, 0, 0}, {y}, name);
+      return g.add_node(name + ".relu", UnaryAttrs{activation, 0, 0}, {y}, name);
     };
     x = conv("early", x, 6, 1, 11, 0.5f);
     x = conv("late", x, 8, 2, 21, 0.4f);
@@ -182,6 +183,24 @@ inline Problem problem_for(Classifier& classifier, std::vector<float> x, float c
 
 inline std::vector<float> noise_image(const ClassifierShape& shape, uint32_t seed, float scale = 1.0f) {
   return list<float>(scaled_noise({shape.channels, shape.height, shape.width}, seed, scale));
+}
+
+// A picture of which conv_classifier says something else than of the plain colour, so that masks matter: noise on a colour of its own.
+inline std::vector<float> telling_picture(const GraphSource& source, float colour, int64_t size = 8) {
+  Probe probe(source);
+  const auto top = [&](const std::vector<float>& image) {
+    const auto z = probe.logits(image);
+    return std::max_element(z.begin(), z.end()) - z.begin();
+  };
+  const auto plain = top(std::vector<float>(static_cast<size_t>(3 * size * size), colour));
+  for (uint32_t seed = 90; seed < 300; ++seed) {
+    auto image = list<float>(noise({3, size, size}, seed));
+    const auto tint = list<float>(noise({3}, seed + 1000));
+    for (size_t i = 0; i < image.size(); ++i) image[i] += 1.5f * tint[i / static_cast<size_t>(size * size)];
+    if (top(image) != plain) return image;
+  }
+  ADD_FAILURE() << "no picture differs from the plain colour";
+  return std::vector<float>(static_cast<size_t>(3 * size * size));
 }
 
 // Each pixel with probability `share`.
