@@ -55,8 +55,7 @@ TEST(Conformance, OperatorCasesOfTheOnnxProject) {
   const char* folder = std::getenv("ACTMATCH_ONNX_CASES");
   if (!folder || !std::filesystem::is_directory(folder)) GTEST_SKIP() << "set ACTMATCH_ONNX_CASES to what make_conformance_cases.py wrote";
   // What SUPPORTED_OPS.md leaves out, and the casts that would round to half precision or start from NaN.
-  const std::regex refused(
-      "_3d|training|default_mask|argmax|uint8|STRING|cubic|tf_crop|linear_align|sizes_linear_pytorch|scales_linear");
+  const std::regex refused("_3d|training|default_mask|argmax|uint8|STRING|cubic|tf_crop|linear_align|sizes_linear_pytorch|scales_linear");
   const std::regex rounded("(FLOAT16|BFLOAT16)");
   // A few roundings of values near 1: the cases were computed by NumPy, some in double.
   constexpr double kTolerance = 2e-6;
