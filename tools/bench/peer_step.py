@@ -188,7 +188,9 @@ class Peer:
         self.size = (self.rows * cell, self.columns * cell)
         self.mode = {"mode": "bilinear", "align_corners": False} if kind["smooth"] else {"mode": "nearest"}
         self.s = torch.full((1, 1, self.rows, self.columns), float(kind.get("initial_logit", 0.0)), requires_grad=True)
-        self.adam = torch.optim.Adam([self.s], lr=recipe["learning_rate"], betas=(recipe.get("beta1", 0.9), recipe.get("beta2", 0.999)))
+        rate = recipe["learning_rate"]
+        rate = rate[recipe["generator"]["kind"]] if isinstance(rate, dict) else rate
+        self.adam = torch.optim.Adam([self.s], lr=rate, betas=(recipe.get("beta1", 0.9), recipe.get("beta2", 0.999)))
         self.schedule = recipe["area_schedule"]
         self.scheduled = self.schedule.get("enabled", True)
         self.controller = AreaController(self.schedule, steps) if self.scheduled else None

@@ -131,21 +131,34 @@ void GradSink::finish(dnnl::stream& stream) {
     reorder_.execute(stream, from_, to_);
 }
 
-std::shared_ptr<const Tensor> WeightCache::get(const std::shared_ptr<const Tensor>& constant, const MemoryDesc& source,
-                                               const MemoryDesc& desc, const dnnl::engine& engine) {
+template <class Make>
+std::shared_ptr<const Tensor> WeightCache::find_or_make(const Entry& wanted, const Make& make) {
   const std::lock_guard lock(mutex_);
   std::erase_if(entries_, [](const Entry& e) { return e.constant.expired() || e.reordered.expired(); });
   for (const Entry& e : entries_)
-    if (e.constant.lock() == constant && e.source == source && e.desc == desc)
+    if (e.constant.lock() == wanted.constant.lock() && e.form == wanted.form && e.source == wanted.source && e.desc == wanted.desc)
       if (auto found = e.reordered.lock()) return found;  // its last user may be going away in another thread
-  auto reordered = std::make_shared<Tensor>(DType::kF32, Shape{static_cast<int64_t>(desc.get_size() / sizeof(float))});
-  dnnl::stream stream(engine);
-  dnnl::memory from(source, engine, const_cast<void*>(constant->raw()));
-  dnnl::memory to(desc, engine, reordered->raw());
-  make_reorder(engine, source, desc, false).execute(stream, from, to);
-  stream.wait();
-  entries_.push_back({constant, source, desc, reordered});
-  return reordered;
+  auto made = std::make_shared<Tensor>(DType::kF32, Shape{static_cast<int64_t>(wanted.desc.get_size() / sizeof(float))});
+  make(*made);
+  entries_.push_back(wanted);
+  entries_.back().reordered = made;
+  return made;
+}
+
+std::shared_ptr<const Tensor> WeightCache::get(const std::shared_ptr<const Tensor>& constant, const MemoryDesc& source,
+                                               const MemoryDesc& desc, const dnnl::engine& engine) {
+  return find_or_make({constant, WeightForm::kLayout, source, desc, {}}, [&](Tensor& reordered) {
+    dnnl::stream stream(engine);
+    dnnl::memory from(source, engine, const_cast<void*>(constant->raw()));
+    dnnl::memory to(desc, engine, reordered.raw());
+    make_reorder(engine, source, desc, false).execute(stream, from, to);
+    stream.wait();
+  });
+}
+
+std::shared_ptr<const Tensor> WeightCache::get(const std::shared_ptr<const Tensor>& constant, WeightForm form, const MemoryDesc& desc,
+                                               const std::function<void(float*, const float*)>& make) {
+  return find_or_make({constant, form, desc, desc, {}}, [&](Tensor& made) { make(made.data<float>(), constant->data<float>()); });
 }
 
 Lowering::Lowering(const Graph& graph, const CompileOptions& options, const GradientSchedule* schedule, dnnl::engine engine,
@@ -230,6 +243,16 @@ Slot* Lowering::input_plain(size_t i) {
 
 Slot* Lowering::weights_as(size_t i, const MemoryDesc& source, const MemoryDesc& desc) {
   return converted(node_->inputs[i], input_plain(i), source, desc);  // `source` speaks of row-major bytes
+}
+
+Slot* Lowering::weights_as(size_t i, WeightForm form, size_t floats, const std::function<void(float*, const float*)>& make) {
+  Slot* from = input_plain(i);
+  ACTMATCH_CHECK(from->constant != nullptr, "only constants are prepared ahead");
+  const Shape shape{static_cast<int64_t>(floats)};
+  Slot* to = new_slot(from->name, shape, from->dtype, plain_desc(shape));
+  to->constant = weights_.get(from->constant, form, to->desc, make);
+  to->persistent = true;
+  return to;
 }
 
 Slot* Lowering::output(const MemoryDesc& desc) {

@@ -3,6 +3,7 @@
 // The gradient of a slot always has the slot's own descriptor.
 #pragma once
 
+#include <functional>
 #include <map>
 #include <memory>
 #include <mutex>
@@ -89,18 +90,27 @@ struct Activation {  // the epilogue fused into its producer
   float low = 0.0f, high = 0.0f;
 };
 
+// Constants in forms of our own, as opposed to layouts that a descriptor tells.
+enum class WeightForm { kLayout, kWinograd, kWinogradTurned };
+
 // Constants in the layouts that primitives asked for, shared by all programs of a backend (one classifier is compiled for several batches).
 class WeightCache {
  public:
   std::shared_ptr<const Tensor> get(const std::shared_ptr<const Tensor>& constant, const MemoryDesc& source, const MemoryDesc& desc,
                                     const dnnl::engine& engine);
+  // As many floats as `desc` has, filled by `make(floats, row-major constant)`, which the form must determine.
+  std::shared_ptr<const Tensor> get(const std::shared_ptr<const Tensor>& constant, WeightForm form, const MemoryDesc& desc,
+                                    const std::function<void(float*, const float*)>& make);
 
  private:
   struct Entry {
     std::weak_ptr<const Tensor> constant;
+    WeightForm form;
     MemoryDesc source, desc;
     std::weak_ptr<const Tensor> reordered;
   };
+  template <class Make>
+  std::shared_ptr<const Tensor> find_or_make(const Entry& wanted, const Make& make);
   std::vector<Entry> entries_;
   std::mutex mutex_;
 };
@@ -132,6 +142,8 @@ class Lowering {
   Slot* output_plain();
   // A constant (weights) in the wanted layout; reordered once, shared by equal requests. `source` describes the constant's row-major bytes.
   Slot* weights_as(size_t i, const MemoryDesc& source, const MemoryDesc& desc);
+  // A constant in a form of our own; see WeightCache.
+  Slot* weights_as(size_t i, WeightForm form, size_t floats, const std::function<void(float*, const float*)>& make);
   void add_step(std::unique_ptr<Step> step);
 
   // --- for the program ---

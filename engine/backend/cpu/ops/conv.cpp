@@ -1,10 +1,12 @@
 // Convolution: y = x * w + b, then the fused activation. Backward: dx = dy * w', dw = x * dy, db = sum dy.
 #include "engine/backend/cpu/ops/conv_common.h"
 #include "engine/backend/cpu/ops/conv_traits.h"
+#include "engine/backend/cpu/ops/conv_winograd.h"
 
 namespace actmatch::cpu {
 
 void build_conv(Lowering& l) {
+  if (build_conv_winograd(l)) return;
   const auto& a = std::get<ConvAttrs>(l.node().attrs);
   const Shape& w = l.input_shape(1);
   Shape dims = w;
