@@ -140,12 +140,11 @@ Classifier::Training& Classifier::gradient_program(int64_t batch) {
 void Classifier::logits_of(float* out, int64_t n, const std::function<void(float*, int64_t, int64_t)>& fill) {
   for (int64_t first = 0; first < n;) {
     if (before_batch_) before_batch_();
-    // Whole batches while they last, then the smallest power of two that holds the rest, so that few sizes are ever compiled.
+    // Whole batches while they last, then powers of two: few sizes are ever compiled, and no image is computed for nothing.
     const int64_t left = n - first;
-    int64_t batch = 1;
-    while (batch < left && batch < max_batch_) batch *= 2;
-    const int64_t count = std::min(batch, left);
-    Training& t = forward_program(batch);
+    int64_t count = max_batch_;
+    while (count > left) count /= 2;
+    Training& t = forward_program(count);
     fill(t.program->data(t.ends.input), first, count);
     t.program->forward();
     backend_.download(out + first * shape_.classes, t.program->data(t.ends.logits), static_cast<size_t>(count * shape_.classes));

@@ -74,6 +74,9 @@ struct Optimiser::State {
   State(Classifier& c, const Recipe& r) : classifier(c), backend(c.backend()), k(c.backend().kernels()), recipe(r) {
     const ClassifierShape& s = c.shape();
     C = s.channels, H = s.height, W = s.width, HW = H * W, K = s.classes;
+    if (recipe.weights.act > 0 && (recipe.taps.distances.empty() || recipe.taps.weights.empty()))
+      throw Error(ErrorCode::kInvalidArgument,
+                  "the recipe weighs 'act' but has no distances or no weights for its taps; give one of each at least");
     if (recipe.weights.act > 0)
       tap_names = recipe.taps.names.empty() ? c.automatic_taps(static_cast<size_t>(recipe.taps.limit)) : recipe.taps.names;
     robust_passes = recipe.weights.rob > 0 ? recipe.robust_backgrounds : 0;
@@ -288,7 +291,7 @@ OptimisedMask Optimiser::run(const Problem& problem, uint64_t seed, const Progre
     backend.download(read.data(), values.data(), 3);
     terms[kArea] = read[0], terms[kBin] = read[1], terms[kTv] = read[2];
     k.mask_activate_backward(ds, d_mask.data(), soft.data(), inverse_temperature.data(), 1, HW, false);
-    const double sigma = recipe.smooth_start + (recipe.smooth_end - recipe.smooth_start) * (scheduled ? controller.progress(step) : 1.0);
+    const double sigma = recipe.smooth_start + (recipe.smooth_end - recipe.smooth_start) * controller.progress(step);
     if (run.is_grid()) {  // smoothing the grid's gradient is the same thing at a fraction of the pixels
       run.program->backward();
       smoother.apply(run.program->gradient(run.parameters[0].value), sigma / static_cast<double>(recipe.generator.cell));

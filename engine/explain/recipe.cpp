@@ -16,6 +16,8 @@ namespace {
 
 using Json = nlohmann::json;
 
+const std::map<std::string, GeneratorKind> kGenerators{
+    {"csae", GeneratorKind::kCsae}, {"unet", GeneratorKind::kUnet}, {"grid", GeneratorKind::kGrid}};
 const std::map<std::string, kernels::TapDistance> kDistances{{"kl", kernels::TapDistance::kKlChannels},
                                                              {"kl-positions", kernels::TapDistance::kKlPositions},
                                                              {"cosine", kernels::TapDistance::kCosine},
@@ -96,9 +98,7 @@ constexpr double kBig = 1e6;
 
 void read_generator(const Json& json, const std::string& origin, GeneratorSpec& g) {
   Reader r(json, origin, "generator");
-  r.choice(
-      "kind", g.kind,
-      std::map<std::string, GeneratorKind>{{"csae", GeneratorKind::kCsae}, {"unet", GeneratorKind::kUnet}, {"grid", GeneratorKind::kGrid}});
+  r.choice("kind", g.kind, kGenerators);
   r.number("cell", g.cell, 1, 1024);
   r.boolean("smooth", g.smooth);
   r.number("initial_logit", g.initial_logit, -kBig, kBig);
@@ -175,22 +175,27 @@ const char* name_of(kernels::TapDistance kind) {
   return "?";
 }
 
-Recipe recipe_from_json(const std::string& text, const std::string& origin, bool robust) {
-  Json json;
-  try {
-    json = Json::parse(text, nullptr, true, true);
-  } catch (const Json::parse_error& e) {
-    throw Error(ErrorCode::kFormat,
-                origin + " is not JSON (error at byte " + std::to_string(e.byte) + "); see the built-in recipes for the form");
-  } catch (const Json::out_of_range&) {
-    throw Error(ErrorCode::kFormat, origin + " has a number beyond the range of double; write a smaller one");
+void Recipe::use_generator(GeneratorKind kind) {
+  generator.kind = kind;
+  if (const auto it = learning_rates.find(kind); it != learning_rates.end()) learning_rate = it->second;
+}
+
+namespace {
+
+// An object of rates by generator; there must be one for the recipe's own.
+void read_learning_rates(const Json& json, const std::string& origin, Recipe& recipe) {
+  Reader r(json, origin, "learning_rate");
+  for (const auto& [name, kind] : kGenerators) {
+    double rate = -1;
+    r.number(name.c_str(), rate, 0, kBig);
+    if (rate >= 0) recipe.learning_rates[kind] = rate;
   }
-  if (json.is_object() && json.contains("robust")) {
-    const Json overrides = json["robust"];
-    if (!overrides.is_object()) throw Error(ErrorCode::kFormat, origin + ": 'robust' must be an object {...}");
-    json.erase("robust");
-    if (robust) json.merge_patch(overrides);
-  }
+  r.finish();
+  if (!recipe.learning_rates.count(recipe.generator.kind)) r.fail("'learning_rate'", "has no rate for the recipe's own generator");
+  recipe.use_generator(recipe.generator.kind);
+}
+
+Recipe read_recipe(const Json& json, const std::string& origin) {
   Recipe recipe;
   recipe.taps.distances = {kernels::TapDistance::kCosine};
   recipe.taps.weights = {1.0};
@@ -200,7 +205,6 @@ Recipe recipe_from_json(const std::string& text, const std::string& origin, bool
   r.text("name", recipe.name);
   if (recipe.name.empty()) r.fail("'name'", "is missing");
   r.number("steps", recipe.steps, 0, 1000000);
-  r.number("learning_rate", recipe.learning_rate, 0, kBig);
   r.number("beta1", recipe.beta1, 0, 0.999999);
   r.number("beta2", recipe.beta2, 0, 0.999999);
   r.number("kl_temperature", recipe.kl_temperature, 1e-3, 1e3);
@@ -222,9 +226,37 @@ Recipe recipe_from_json(const std::string& text, const std::string& origin, bool
   if (const Json* j = r.child("taps")) read_taps(*j, origin, recipe.taps);
   if (const Json* j = r.child("weights")) read_weights(*j, origin, recipe.weights);
   if (const Json* j = r.child("area_schedule")) read_area(*j, origin, recipe.area);
+  if (const Json* j = r.child("learning_rate"); j && j->is_object())
+    read_learning_rates(*j, origin, recipe);
+  else
+    r.number("learning_rate", recipe.learning_rate, 0, kBig);
   r.finish();
   if (recipe.weights.rob > 0 && recipe.robust_backgrounds == 0) r.fail("'weights.rob'", "needs 'robust_backgrounds' of at least 1");
   return recipe;
+}
+
+}  // namespace
+
+Recipe recipe_from_json(const std::string& text, const std::string& origin, bool robust) {
+  Json json;
+  try {
+    json = Json::parse(text, nullptr, true, true);
+  } catch (const Json::parse_error& e) {
+    throw Error(ErrorCode::kFormat,
+                origin + " is not JSON (error at byte " + std::to_string(e.byte) + "); see the built-in recipes for the form");
+  } catch (const Json::out_of_range&) {
+    throw Error(ErrorCode::kFormat, origin + " has a number beyond the range of double; write a smaller one");
+  }
+  if (json.is_object() && json.contains("robust")) {
+    const Json overrides = json["robust"];
+    if (!overrides.is_object()) throw Error(ErrorCode::kFormat, origin + ": 'robust' must be an object {...}");
+    json.erase("robust");
+    Json merged = json;
+    merged.merge_patch(overrides);
+    const Recipe with_overrides = read_recipe(merged, origin);  // read in either case: a misspelt key must not wait for a robust run
+    if (robust) return with_overrides;
+  }
+  return read_recipe(json, origin);
 }
 
 std::vector<std::string> recipe_names() {

@@ -3,6 +3,7 @@
 #pragma once
 
 #include <cstdint>
+#include <map>
 #include <string>
 #include <vector>
 
@@ -17,7 +18,7 @@ struct AreaSchedule {
   bool enabled = true;
   double start = 1.0;        // fraction of the pixels at the first step
   double end = 0.03;         // where the geometric fall ends
-  double until = 0.6;        // share of the steps the fall takes; afterwards the area follows the label:
+  double until = 0.6;        // share of the steps the fall (and that of smooth_*) takes; afterwards the area follows the label:
   double shrink = 0.97;      //   times this while the label holds,
   double grow = 1.03;        //   times this while it does not
   double keep = 0.95;        // the label counts as held while p_y(e) >= keep * p_y(x)
@@ -42,6 +43,7 @@ struct Recipe {
   std::string name;
   GeneratorSpec generator;
   int64_t steps = 300;
+  std::map<GeneratorKind, double> learning_rates;  // by generator, where they differ: a grid takes far longer steps than a net
   double learning_rate = 0.1, beta1 = 0.9, beta2 = 0.999;
   LossWeights weights;
   TapRecipe taps;
@@ -56,6 +58,9 @@ struct Recipe {
   double soft_until = 0.0;    // share of the steps in which the soft mask itself is composed; straight-through after it
   double smooth_start = 0.0;  // Gaussian smoothing of the mask's gradient, sigma in pixels, falling linearly ...
   double smooth_end = 0.0;    // ... to this at area.until
+
+  // Changes the generator, and the learning rate with it where `learning_rates` has one for that kind.
+  void use_generator(GeneratorKind kind);
 };
 
 // "default", "paper", or the path of a JSON file. `robust`: the recipe's "robust" object is merged over it. Throws kNotFound for an unknown

@@ -33,7 +33,31 @@ TEST(Recipe, DefaultUsesRandomBackgroundsOnlyWhenRobust) {
   EXPECT_GT(robust.weights.rob, 0);
   EXPECT_GE(robust.robust_backgrounds, 1);
   EXPECT_EQ(plain.weights.ce, robust.weights.ce) << "what the override does not name stays";
-  EXPECT_EQ(plain.steps, robust.steps);
+  EXPECT_EQ(plain.learning_rate, robust.learning_rate);
+  EXPECT_NE(plain.steps, robust.steps) << "and what it names changes";
+}
+
+TEST(Recipe, LearningRateByGenerator) {
+  const std::string text = R"({"name": "x", "generator": {"kind": "csae"}, "learning_rate": {"csae": 0.25, "grid": 2}})";
+  Recipe r = recipe_from_json(text, "here", false);
+  EXPECT_EQ(r.learning_rate, 0.25);
+  r.use_generator(GeneratorKind::kGrid);
+  EXPECT_EQ(r.generator.kind, GeneratorKind::kGrid);
+  EXPECT_EQ(r.learning_rate, 2);
+  r.use_generator(GeneratorKind::kUnet);
+  EXPECT_EQ(r.learning_rate, 2) << "none given: as it was";
+  const auto refused = [](const char* rates) {
+    return error_of([&] { recipe_from_json(std::string(R"({"name": "x", "learning_rate": )") + rates + "}", "here", false); },
+                    ErrorCode::kFormat);
+  };
+  expect_mentions(refused(R"({"unet": 1})"), {"here", "learning_rate", "own generator"});
+  expect_mentions(refused(R"({"grid": 1, "csae": 1, "gird": 1})"), {"here", "learning_rate.gird"});
+}
+
+TEST(Recipe, MistakesInRobustAreFoundInPlainRunsToo) {
+  for (bool robust : {false, true})
+    expect_mentions(error_of([&] { recipe_from_json(R"({"name": "x", "robust": {"stpes": 3}})", "here", robust); }, ErrorCode::kFormat),
+                    {"here", "stpes"});
 }
 
 TEST(Recipe, PaperHasThePublishedValues) {
