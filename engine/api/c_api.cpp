@@ -283,7 +283,7 @@ actmatch_status actmatch_result_explanation(const actmatch_result* result, int64
     require(result, "result");
     const actmatch::Explanation& e = result->result.explanation(instance);
     fill(explanation, {0, e.mask.data(), e.soft.data(), e.feasible, e.label_kept, e.p_e, e.area, e.background_stability, e.necessity,
-                       e.p_complement, e.minimal_tile, e.pruned_from_area, e.optimise_seconds, e.prune_seconds});
+                       e.p_complement, e.minimal_tile, e.pruned_from_area, e.optimise_seconds, e.prune_seconds, e.fresh_stability});
   });
 }
 

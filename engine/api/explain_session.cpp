@@ -123,7 +123,7 @@ ExplainSession::ExplainSession(std::shared_ptr<ModelSession> model, const actmat
       classifier_(model_->classifier()),
       recipe_(load_recipe(options.recipe ? options.recipe : "default", options.robust != 0)),
       settings_(settings_of(options)) {
-  if (options.generator) recipe_.generator.kind = generator_kind(options.generator);
+  if (options.generator) recipe_.use_generator(generator_kind(options.generator));
   if (options.steps > 0) recipe_.steps = options.steps;
   choose_preprocess(options);
   choose_labels(options);

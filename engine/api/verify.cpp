@@ -192,6 +192,8 @@ std::vector<Claim> verify_record(const std::string& given_path, const VerifySett
   const double stability = record.number("background_stability");
   claims.add("background_stability", show(stability), show(static_cast<double>(held) / K),
              stability * K > static_cast<double>(surely) - 0.5 && stability * K < static_cast<double>(at_most) + 0.5);
+  const double fresh = record.number("fresh_stability"), fresh_found = static_cast<double>(checker.held_fresh(mask)) / K;
+  claims.add("fresh_stability", show(fresh), show(fresh_found), std::abs(fresh - fresh_found) * K < 1.5);  // one may turn by a hair
   claims.add_truth("necessity", record.truth("necessity"), c.top != problem.label, std::abs(c.margin) < kClose);
   claims.add_probability("p_complement", record.number("p_complement"), c.p_label);
   if (tile > 0) {

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <chrono>
+#include <cmath>
 
 #include "engine/core/error.h"
 
@@ -34,6 +35,9 @@ const std::vector<std::string>& Explainer::tap_names() const { return optimiser_
 Problem make_problem(Classifier& classifier, const ExplainInput& input, const ExplainSettings& settings) {
   const ClassifierShape& shape = classifier.shape();
   ACTMATCH_CHECK(static_cast<int64_t>(input.x.size()) == classifier.image_floats(), "the image does not have the model's size");
+  // Looked for here, because a ReLU may turn NaN into 0 and hide it from the scores.
+  if (!std::all_of(input.x.begin(), input.x.end(), [](float v) { return std::isfinite(v); }))
+    throw Error(ErrorCode::kInvalidArgument, "the picture has NaN or infinite pixels; check the preprocessing");
   Problem problem;
   problem.x = input.x;
   problem.colour = input.colour;
@@ -63,8 +67,9 @@ void measure(FeasibilityChecker& checker, const Problem& problem, const HardMask
   out.necessity = c.top != problem.label;
   out.p_complement = c.p_label;
   out.area = static_cast<double>(count_pixels(mask)) / static_cast<double>(mask.size());
-  out.background_stability =
-      static_cast<double>(checker.held(mask, RandomStream::kCertify)) / static_cast<double>(problem.criterion.backgrounds);
+  const auto K = static_cast<double>(problem.criterion.backgrounds);
+  out.background_stability = static_cast<double>(checker.held(mask, RandomStream::kCertify)) / K;
+  out.fresh_stability = static_cast<double>(checker.held_fresh(mask)) / K;
 }
 
 Explainer::Outcome Explainer::explain(const ExplainInput& input, const ExplainSettings& settings, const ExplainProgressCallback& progress) {

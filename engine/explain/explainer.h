@@ -35,6 +35,7 @@ struct Explanation {
   float p_e = 0;            // p_y(e)
   double area = 0;
   double background_stability = 0;  // share of the certify stream's backgrounds that keep the label
+  double fresh_stability = 0;       // the same on as many further ones, which no part of the search has seen
   bool necessity = false;           // argmax f(c) != y
   float p_complement = 0;           // p_y(c)
   int64_t minimal_tile = 0;         // side of the tiles none of which can be removed; 0: not certified

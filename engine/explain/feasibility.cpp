@@ -80,22 +80,39 @@ std::vector<BaselineCheck> FeasibilityChecker::on_colour(std::span<const HardMas
 std::vector<BaselineCheck> FeasibilityChecker::baseline(std::span<const HardMask> masks) { return on_colour(masks, false); }
 std::vector<BaselineCheck> FeasibilityChecker::complement(std::span<const HardMask> masks) { return on_colour(masks, true); }
 
-std::vector<float> FeasibilityChecker::margins(const HardMask& mask, RandomStream stream) {
-  const std::vector<float>& set = background_set(stream);
+std::vector<BaselineCheck> FeasibilityChecker::on_backgrounds(const HardMask& mask, const std::vector<float>& set) {
   const int64_t count = problem_.criterion.backgrounds, classes = classifier_.shape().classes, size = classifier_.image_floats();
-  std::vector<float> logits(static_cast<size_t>(count * classes)), margins;
+  std::vector<float> logits(static_cast<size_t>(count * classes));
+  std::vector<BaselineCheck> checks;
   classifier_.logits_of(logits.data(), count, [&](float* input, int64_t first, int64_t n) {
     std::vector<float> images(static_cast<size_t>(n * size));
     for (int64_t i = 0; i < n; ++i) compose(images.data() + i * size, mask, set.data() + (first + i) * size, false);
     classifier_.backend().upload(input, images.data(), images.size());
   });
-  for (int64_t i = 0; i < count; ++i) margins.push_back(read(logits.data() + i * classes).margin);
+  for (int64_t i = 0; i < count; ++i) checks.push_back(read(logits.data() + i * classes));
+  return checks;
+}
+
+std::vector<float> FeasibilityChecker::margins(const HardMask& mask, RandomStream stream) {
+  std::vector<float> margins;
+  for (const BaselineCheck& check : on_backgrounds(mask, background_set(stream))) margins.push_back(check.margin);
   return margins;
 }
 
+int64_t FeasibilityChecker::count_held(const std::vector<BaselineCheck>& checks) const {
+  return std::count_if(checks.begin(), checks.end(), [&](const BaselineCheck& check) { return check.top == problem_.label; });
+}
+
 int64_t FeasibilityChecker::held(const HardMask& mask, RandomStream stream) {
-  const auto m = margins(mask, stream);
-  return std::count_if(m.begin(), m.end(), [](float v) { return v > 0; });
+  return count_held(on_backgrounds(mask, background_set(stream)));
+}
+
+int64_t FeasibilityChecker::held_fresh(const HardMask& mask) {
+  const int64_t K = problem_.criterion.backgrounds;
+  std::vector<float> set(static_cast<size_t>(K * classifier_.image_floats()));
+  kernels::random_background_ref(set.data(), problem_.backgrounds, RandomStream::kCertify, problem_.image_index, static_cast<uint32_t>(K),
+                                 K);
+  return count_held(on_backgrounds(mask, set));
 }
 
 std::vector<int64_t> FeasibilityChecker::critical_order(const HardMask& mask, std::span<const RandomStream> streams) {
@@ -118,19 +135,21 @@ std::vector<bool> FeasibilityChecker::feasible(std::span<const HardMask> masks, 
   for (size_t i = 0; i < masks.size(); ++i) good[i] = base[i].sufficient;
   if (!problem_.criterion.robust || streams.empty()) return good;
 
-  const int64_t K = problem_.criterion.backgrounds, total = K * static_cast<int64_t>(streams.size());
-  const int64_t allowed = K - needed_backgrounds(problem_.criterion.rho, K) - spare;  // failures a stream may have
+  const int64_t K = problem_.criterion.backgrounds;
+  const int64_t allowed = std::max<int64_t>(0, K - needed_backgrounds(problem_.criterion.rho, K) - spare);  // failures a stream may have
   std::vector<int64_t> order(hint.begin(), hint.end());
   if (order.empty()) {
-    order.resize(static_cast<size_t>(total));
+    order.resize(static_cast<size_t>(K) * streams.size());
     std::iota(order.begin(), order.end(), 0);
   }
+  const auto total = static_cast<int64_t>(order.size());
   std::vector<std::vector<int64_t>> failures(masks.size(), std::vector<int64_t>(streams.size(), 0));
   const int64_t classes = classifier_.shape().classes, size = classifier_.image_floats();
-  // In chunks of backgrounds: masks that have failed too often already are left out of the next chunk. The first chunk, with the critical
-  // backgrounds, decides most of them.
+  // In chunks of backgrounds: masks that have failed too often already are left out of the next chunk. With a hint the first chunk is just
+  // long enough to refuse a mask, and decides most of them.
   for (int64_t start = 0; start < total;) {
-    const int64_t chunk = std::min<int64_t>(total - start, std::max<int64_t>(2 * (allowed + 1), 8));
+    const int64_t wanted = start == 0 && !hint.empty() ? allowed + 2 : std::max<int64_t>(2 * (allowed + 1), 8);
+    const int64_t chunk = std::min<int64_t>(total - start, wanted);
     struct Job {
       size_t mask;
       int64_t background;
@@ -151,13 +170,30 @@ std::vector<bool> FeasibilityChecker::feasible(std::span<const HardMask> masks, 
       classifier_.backend().upload(input, images.data(), images.size());
     });
     for (size_t j = 0; j < jobs.size(); ++j) {
-      if (read(logits.data() + j * static_cast<size_t>(classes)).margin > 0) continue;
+      if (read(logits.data() + j * static_cast<size_t>(classes)).top == problem_.label) continue;
       auto& count = failures[jobs[j].mask][static_cast<size_t>(jobs[j].background / K)];
       if (++count > allowed) good[jobs[j].mask] = false;
     }
     start += chunk;
   }
   return good;
+}
+
+std::vector<float> FeasibilityChecker::margins_if_feasible(const HardMask& mask, RandomStream stream, std::span<const int64_t> order) {
+  const RandomStream streams[] = {stream};
+  const auto first = static_cast<size_t>(refuting_count());
+  if (order.size() > first && !feasible(std::span(&mask, 1), streams, order.first(first)).front()) return {};
+  const auto checks = on_backgrounds(mask, background_set(stream));
+  if (count_held(checks) < needed_backgrounds(problem_.criterion.rho, problem_.criterion.backgrounds)) return {};
+  if (order.size() <= first && !baseline(std::span(&mask, 1)).front().sufficient) return {};
+  std::vector<float> margins;
+  for (const BaselineCheck& c : checks) margins.push_back(c.margin);
+  return margins;
+}
+
+int64_t FeasibilityChecker::refuting_count() const {
+  const int64_t K = problem_.criterion.backgrounds;
+  return K - needed_backgrounds(problem_.criterion.rho, K) + 2;
 }
 
 std::vector<float> FeasibilityChecker::spare_odds(std::span<const HardMask> masks, std::span<const int64_t> backgrounds, float cap) {

@@ -10,7 +10,7 @@
 namespace actmatch {
 
 struct BaselineCheck {
-  int32_t top = -1;
+  int32_t top = -1;  // ties go to the lowest index, here and wherever "the label holds"
   float p_label = 0;
   float margin = 0;    // logit of the label minus the best other one
   float log_odds = 0;  // log p / (1 - p) of the label: unlike p it does not saturate
@@ -31,14 +31,20 @@ class FeasibilityChecker {
   std::vector<BaselineCheck> complement(std::span<const HardMask> masks);
   // Number of backgrounds of `stream` on which the label holds, of criterion.backgrounds.
   int64_t held(const HardMask& mask, kernels::RandomStream stream);
+  // The same on the next K backgrounds of the certify stream, which nothing but this looks at: pruning cannot have fitted them.
+  int64_t held_fresh(const HardMask& mask);
   // Margins of the label on each background of the stream.
   std::vector<float> margins(const HardMask& mask, kernels::RandomStream stream);
   // The criterion on the given streams (ignored unless robust), for many masks; stops early for masks that have failed.
-  // `spare`: so many backgrounds more than needed have to hold. `hint`: order in which backgrounds are tried, most critical first (indices
-  // into the streams' sets one after the other).
+  // `spare`: so many backgrounds more than needed have to hold, at most all of them. `hint`: the backgrounds to try and their order, most
+  // critical first (indices into the streams' sets one after the other); a part of them can only refute a mask. Empty: all.
   std::vector<bool> feasible(std::span<const HardMask> masks, std::span<const kernels::RandomStream> streams,
                              std::span<const int64_t> hint = {}, int64_t spare = 0);
   bool feasible(const HardMask& mask, std::span<const kernels::RandomStream> streams);
+  // Margins on all backgrounds of the stream if the mask meets the criterion there, nothing if not; `order`: most critical ones first.
+  std::vector<float> margins_if_feasible(const HardMask& mask, kernels::RandomStream stream, std::span<const int64_t> order);
+  // So many backgrounds, the most critical ones, refute nearly every mask that some set of them refutes: one more than that takes.
+  int64_t refuting_count() const;
   // Orders the backgrounds of the streams by the margin the mask has on them, smallest first.
   std::vector<int64_t> critical_order(const HardMask& mask, std::span<const kernels::RandomStream> streams);
   // Mean over the baseline and some backgrounds of the prune stream (by number) of the log-odds, each counted up to `cap`: what is left
@@ -52,6 +58,8 @@ class FeasibilityChecker {
 
  private:
   const std::vector<float>& background_set(kernels::RandomStream stream);
+  std::vector<BaselineCheck> on_backgrounds(const HardMask& mask, const std::vector<float>& set);
+  int64_t count_held(const std::vector<BaselineCheck>& checks) const;
   void compose(float* out, const HardMask& mask, const float* background, bool complement) const;
   std::vector<BaselineCheck> on_colour(std::span<const HardMask> masks, bool complement);
   BaselineCheck read(const float* logits) const;

@@ -9,11 +9,10 @@
 namespace actmatch {
 
 struct PruneOptions {
-  int64_t tile = 8;       // side of the tiles of the certificate, in pixels
-  int64_t coarsest = 4;   // removal starts with tiles this many times as wide, halving down to `tile`
-  int64_t levels = 24;    // level sets tried for the start
-  int64_t exchanges = 8;  // sufficient: at most this many exchanges of tiles after the removal
-  double roomy = 0.95;    // sufficient: the start is the smallest one with p_y(e) >= roomy * p_y(x), if there is one
+  int64_t tile = 8;      // side of the tiles of the certificate, in pixels
+  int64_t coarsest = 4;  // removal starts with tiles this many times as wide, halving down to `tile`
+  int64_t finest = 2;    // sufficient: and it ends with tiles this many times narrower than `tile`; 1: not finer than the certificate
+  int64_t levels = 24;   // level sets tried for the start; the last one is everything
 };
 
 struct PruneResult {
@@ -35,8 +34,7 @@ HardMask level_set(const std::vector<float>& logits, int64_t count, const std::v
 PruneResult prune_mask(FeasibilityChecker& checker, const Problem& problem, const ClassifierShape& shape, const std::vector<float>& logits,
                        const std::vector<HardMask>& candidates, const PruneOptions& options, const PruneProgress& progress);
 
-// Is the mask 1-minimal: does removing any one tile break the criterion? Robust criteria count the prune and the certify stream: a removal
-// counts as possible only when the smaller mask holds on both.
+// Is the mask 1-minimal: does removing any one tile break the criterion? A robust criterion counts the certify stream.
 bool is_minimal(FeasibilityChecker& checker, const HardMask& mask, int64_t height, int64_t width, int64_t tile, bool robust);
 
 }  // namespace actmatch

@@ -32,10 +32,6 @@ class Tiles {
   void remove(HardMask& mask, int64_t t) const {
     each_pixel(t, [&](size_t i) { mask[i] = 0; });
   }
-  // The tile becomes part of the mask, as far as it is allowed (empty: everywhere).
-  void add(HardMask& mask, int64_t t, const std::vector<uint8_t>& allowed) const {
-    each_pixel(t, [&](size_t i) { mask[i] = allowed.empty() ? 1 : allowed[i]; });
-  }
   std::vector<double> sums(const std::vector<float>& map) const {
     std::vector<double> sum(static_cast<size_t>(count()), 0.0);
     for (int64_t t = 0; t < count(); ++t) each_pixel(t, [&](size_t i) { sum[static_cast<size_t>(t)] += map[i]; });

@@ -46,6 +46,7 @@ TEST(Explain, WritesFilesThatAgreeWithTheRecord) {
                                    "feasible",
                                    "area",
                                    "background_stability",
+                                   "fresh_stability",
                                    "backgrounds",
                                    "necessity",
                                    "p_complement",

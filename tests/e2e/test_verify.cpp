@@ -40,8 +40,8 @@ class Verify : public testing::Test {
 TEST_F(Verify, AcceptsWhatExplainWrote) {
   const Outcome run = verify();
   EXPECT_EQ(run.status, 0) << run.out << run.err;
-  for (const char* claim :
-       {"p_x", "p_e", "label_kept", "feasible", "area", "background_stability", "necessity", "p_complement", "minimal_tile"})
+  for (const char* claim : {"p_x", "p_e", "label_kept", "feasible", "area", "background_stability", "fresh_stability", "necessity",
+                            "p_complement", "minimal_tile"})
     EXPECT_NE(run.out.find(claim), std::string::npos) << claim;
   EXPECT_EQ(run.out.find("NO"), std::string::npos) << run.out;
   EXPECT_EQ(run.err, "");
@@ -62,6 +62,9 @@ TEST_F(Verify, FindsChangedNumbers) {
   const double stability = json["background_stability"].get<double>();
   tamper("background_stability", stability > 0.5 ? stability - 2.0 / 8 : stability + 2.0 / 8);
   expect_refuted("background_stability");
+  const double fresh = json["fresh_stability"].get<double>();
+  tamper("fresh_stability", fresh > 0.5 ? fresh - 2.0 / 8 : fresh + 2.0 / 8);
+  expect_refuted("fresh_stability");
   for (const char* key : {"label_kept", "feasible", "necessity"}) {
     tamper(key, !json[key].get<bool>());
     expect_refuted(key);

@@ -122,8 +122,9 @@ inline double log_odds_of(const std::vector<double>& z, int32_t y) {
   return z[static_cast<size_t>(y)] - std::log(others);
 }
 
-// b0 as an image.
-inline std::vector<float> colour_image(const Problem& p) {
+// b0 as an image. `P`: whatever has a picture x and a colour.
+template <class P>
+std::vector<float> colour_image(const P& p) {
   std::vector<float> image(p.x.size());
   const size_t pixels = p.x.size() / p.colour.size();
   for (size_t i = 0; i < image.size(); ++i) image[i] = p.colour[i / pixels];
@@ -224,7 +225,7 @@ class Shapes96 {
       return model.build(options);
     };
   }
-  // The picture's name without ".png"; the baseline is the data's mean grey.
+  // The picture's name without ".png"; the baseline is the one the program uses.
   static ExplainInput input(const std::string& name) {
     const Image image = read_image(std::string(ACTMATCH_SOURCE_DIR) + "/examples/images/" + name + ".png");
     ExplainInput in;
@@ -232,7 +233,7 @@ class Shapes96 {
     const size_t pixels = image.rgb.size() / 3;
     for (size_t i = 0; i < pixels; ++i)
       for (size_t c = 0; c < 3; ++c) in.x[c * pixels + i] = static_cast<float>(image.rgb[3 * i + c] / 63.75 - 2.0);
-    in.colour = {0, 0, 0};
+    for (double mean : {123.7, 116.3, 103.5}) in.colour.push_back(static_cast<float>(mean / 63.75 - 2));
     in.backgrounds.height = image.height;
     in.backgrounds.width = image.width;
     for (int c = 0; c < 3; ++c) in.backgrounds.scale[c] = 1 / 63.75, in.backgrounds.offset[c] = -2;

@@ -15,7 +15,6 @@ Recipe short_recipe(int64_t steps) {
 
 ExplainSettings quick_settings() {
   ExplainSettings s;
-  s.prune.exchanges = 0;
   return s;
 }
 
@@ -37,7 +36,7 @@ TEST(Explainer, MaskIsCheckedAndLiesOnTheObject) {
     EXPECT_TRUE(e.label_kept);
     EXPECT_EQ(e.minimal_tile, 8);
     EXPECT_EQ(e.area, static_cast<double>(count_pixels(e.mask)) / (96 * 96));
-    const auto p = softmax_of(probe.logits(blend(input.x, e.mask, std::vector<float>(input.x.size(), 0.0f))));
+    const auto p = softmax_of(probe.logits(blend(input.x, e.mask, colour_image(input))));
     EXPECT_NEAR(e.p_e, p[label], 1e-4);  // batches may take other algorithms
     EXPECT_GE(p[label], 0.5 * outcome.p_x);
     const HardMask object = Shapes96::object(names[label]);

@@ -97,6 +97,54 @@ TEST(Feasibility, AgreesWithBruteForce) {
   EXPECT_GT(sufficient_only, 0) << "so are masks that fail on random backgrounds alone";
 }
 
+TEST(Feasibility, MarginsOfFeasibleMasksOnly) {
+  Bench b({true, 0.5, 0.7, 7});
+  const RandomStream certify[] = {RandomStream::kCertify};
+  EXPECT_EQ(b.checker.refuting_count(), 4) << "7 backgrounds of which 5 must hold: 3 failures refute";
+  int64_t good = 0;
+  for (const HardMask& mask : b.masks()) {
+    const bool wanted = holds(b.probe, b.problem, mask, {RandomStream::kCertify});
+    const std::vector<int64_t> orders[] = {b.checker.critical_order(mask, certify), {6, 5, 4, 3, 2, 1, 0}, {}};
+    for (const auto& order : orders) {
+      const auto margins = b.checker.margins_if_feasible(mask, RandomStream::kCertify, order);
+      EXPECT_EQ(!margins.empty(), wanted);
+      if (wanted) {
+        EXPECT_EQ(margins, b.checker.margins(mask, RandomStream::kCertify));
+      }
+    }
+    good += wanted;
+  }
+  EXPECT_GT(good, 1);
+}
+
+TEST(Feasibility, SomeBackgroundsCanOnlyRefute) {
+  Bench b({true, 0.5, 0.9, 7});
+  const RandomStream certify[] = {RandomStream::kCertify};
+  int64_t refuted = 0;
+  const auto masks = b.masks();
+  const int64_t one[] = {3};
+  const auto possible = b.checker.feasible(masks, certify, one), good = b.checker.feasible(masks, certify);
+  for (size_t i = 0; i < masks.size(); ++i) {
+    EXPECT_GE(possible[i], good[i]);
+    const double margin =
+        margin_of(b.probe.logits(blend(b.problem.x, masks[i], background_image(b.problem, RandomStream::kCertify, 3))), b.problem.label);
+    EXPECT_EQ(possible[i], holds(b.probe, b.problem, masks[i], {}) && margin > 0) << "at 90 % of 7 one failure refutes";
+    refuted += !possible[i];
+  }
+  EXPECT_GT(refuted, 0);
+}
+
+TEST(Feasibility, FreshBackgroundsAreTheNextOnes) {
+  Bench b({true, 0.5, 0.9, 7});
+  for (const HardMask& mask : b.masks()) {
+    int64_t held = 0;
+    for (int64_t k = 7; k < 14; ++k)
+      held +=
+          margin_of(b.probe.logits(blend(b.problem.x, mask, background_image(b.problem, RandomStream::kCertify, k))), b.problem.label) > 0;
+    EXPECT_EQ(b.checker.held_fresh(mask), held);
+  }
+}
+
 TEST(Feasibility, OrderOfBackgroundsDoesNotChangeTheVerdict) {
   Bench b;
   const auto masks = b.masks();

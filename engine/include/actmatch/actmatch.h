@@ -192,6 +192,7 @@ typedef struct actmatch_explanation {
   int64_t minimal_tile;        /* no single tile of this side can be removed; 0: not certified */
   double pruned_from_area;
   double optimise_seconds, prune_seconds;
+  double fresh_stability; /* like background_stability, on as many backgrounds that no part of the search has seen */
 } actmatch_explanation;
 
 ACTMATCH_API actmatch_status actmatch_result_summary(const actmatch_result* result, actmatch_summary* summary);
