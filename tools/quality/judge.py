@@ -2,9 +2,9 @@
 """An independent judge of explanations: re-checks the claims of result.json files without any of the engine's code.
 
 The classifier is run by torch (tools/export/torch_reference.py), the picture is read and fitted by PIL, the random backgrounds are made in numpy
-from their definition (tests/kernels/philox_backgrounds.py). For every result: label_kept, p_e, feasible, background_stability, necessity and
-1-minimality (robust masks: a removal counts as possible when the smaller mask holds on the prune and the certify stream). Also the stability on
-backgrounds of a seed of the judge's own, which no claim refers to. Prints a row a result, and fails when a claim is refuted.
+from their definition (tests/kernels/philox_backgrounds.py). For every result: label_kept, p_e, feasible, background_stability, fresh_stability,
+necessity and 1-minimality (robust masks: on the certify stream). Also the stability on backgrounds of a seed of the judge's own, which no claim
+refers to. Prints a row a result, and fails when a claim is refuted.
 
     tools/quality/judge.py OUT/*/result.json
 """
@@ -28,6 +28,15 @@ SIGMA = np.array(philox_backgrounds.IMAGENET_SIGMA)
 # JPEG decoders and resizers differ by a grey level here and there, which moves a probability near tau, and a background near its decision,
 # to the other side now and then; so p_e may differ by this much of p_x and one background of the set may turn.
 P_SLACK = 0.05
+# What the presets stand for: network value = scale * pixel + offset, pixel 0..255.
+PRESETS = {
+    "imagenet": {"channel_order": "RGB", "scale": [1 / 255 / s for s in (0.229, 0.224, 0.225)],
+                 "offset": [-m / s for m, s in ((0.485, 0.229), (0.456, 0.224), (0.406, 0.225))]},
+    "tf": {"channel_order": "RGB", "scale": [1 / 127.5] * 3, "offset": [-1.0] * 3},
+    "caffe": {"channel_order": "BGR", "scale": [1.0] * 3, "offset": [-103.939, -116.779, -123.68]},
+    "unit": {"channel_order": "RGB", "scale": [1 / 255] * 3, "offset": [0.0] * 3},
+    "raw": {"channel_order": "RGB", "scale": [1.0] * 3, "offset": [0.0] * 3},
+}
 
 
 def fitted(path, pre, size):
@@ -49,8 +58,7 @@ class Judge:
         self.mask = np.array(Image.open(folder / "mask.png").convert("L")) > 127
         self.size = self.mask.shape[0]
         pre = self.result["preprocess"]
-        if pre.get("preset"):
-            raise SystemExit("the judge wants the written-out preprocessing")
+        pre = {**pre, **PRESETS[pre["preset"]]} if pre.get("preset") else pre
         bgr = pre["channel_order"] == "BGR"
         self.order = slice(None, None, -1) if bgr else slice(None)
         self.scale, self.offset = (np.array(pre[k], dtype=np.float64)[:, None, None] for k in ("scale", "offset"))
@@ -62,8 +70,8 @@ class Judge:
     def network(self, pixels):
         return pixels * self.scale + self.offset
 
-    def backgrounds(self, seed, stream, count):
-        return [self.network(philox_backgrounds.background(seed, stream, 0, k, self.x.shape, MU[self.order], SIGMA[self.order])) for k in range(count)]
+    def backgrounds(self, seed, stream, count, first=0):
+        return [self.network(philox_backgrounds.background(seed, stream, 0, k, self.x.shape, MU[self.order], SIGMA[self.order])) for k in range(first, first + count)]
 
     def probabilities(self, images):
         name = next(iter(self.model.inputs))
@@ -100,10 +108,12 @@ class Judge:
         claim("area", abs(self.mask.mean() - r["area"]) < 1e-6)
         claim("necessity", (p_c.argmax() != y) == r["necessity"])
         K, need = r["backgrounds"], math.ceil(r["rho"] * r["backgrounds"] - 1e-9)
-        sets = {s: self.backgrounds(r["seed"], philox_backgrounds.STREAMS[s], K) for s in (("prune", "certify") if robust else ("certify",))}
-        held = lambda mask, s: int((self.probabilities([self.compose(mask, b) for b in sets[s]]).argmax(1) == y).sum())
-        stability = held(self.mask, "certify")
+        certify = self.backgrounds(r["seed"], philox_backgrounds.STREAMS["certify"], K)
+        held = lambda mask, backgrounds: int((self.probabilities([self.compose(mask, b) for b in backgrounds]).argmax(1) == y).sum())
+        stability = held(self.mask, certify)
         claim("background_stability", abs(stability - r["background_stability"] * K) <= 1)
+        unseen = held(self.mask, self.backgrounds(r["seed"], philox_backgrounds.STREAMS["certify"], K, first=K))
+        claim("fresh_stability", abs(unseen - r["fresh_stability"] * K) <= 1)
         if r["feasible"]:
             claim("feasible", p_e.argmax() == y and p_e[y] >= r["tau"] * p_x[y] - P_SLACK * p_x[y])
             if robust:
@@ -114,7 +124,7 @@ class Judge:
             smaller = list(self.singles())
             p = self.probabilities([self.compose(m, self.colour) for m in smaller]) if smaller else np.zeros((0, 1))
             for mask, row in zip(smaller, p):
-                if row.argmax() == y and row[y] >= (r["tau"] + P_SLACK) * p_x[y] and (not robust or all(held(mask, s) >= need + 1 for s in sets)):
+                if row.argmax() == y and row[y] >= (r["tau"] + P_SLACK) * p_x[y] and (not robust or held(mask, certify) >= need + 1):
                     bad.append("minimal")
                     break
         return bad, stability / K, own

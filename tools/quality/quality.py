@@ -2,9 +2,9 @@
 """The quality table: areas, stability and localisation over a folder of photos, for one classifier.
 
 Runs `actmatch explain` on every photo (or reads an earlier run with --read) and prints a row of a Markdown table: median and mean area, share
-feasible, median stability on the certify stream, necessity, and against the boxes of annotations.json the pointing game (the soft mask's peak
-lies within 15 px of an object of the explained class) and the IoU of the mask with the nearest box, beside a centre square and random blobs of the
-same area.
+feasible, median stability on the certify stream and on backgrounds that the search never saw, necessity, and against the boxes of
+annotations.json the pointing game (the soft mask's peak lies within 15 px of an object of the explained class) and the IoU of the mask with the
+nearest box, beside a centre square and random blobs of the same area.
 
     tools/quality/quality.py build/actmatch MODEL --preprocess caffe --images DIR --out OUT [--robust] [--limit N] [further flags of explain]
 """
@@ -108,11 +108,11 @@ def main():
     mean = lambda key: statistics.fmean(float(r[key]) for r in rows)
     point = rows[0]["operating_point"]
     score = lambda table: " / ".join(f"{np.mean(table[n]):.2f}" for n in ("mask", "centre", "blobs"))
-    print("| model | recipe | generator | point | photos | feasible | median area | mean area | median stability | necessary | pointing game (mask / centre / blobs) | "
+    print("| model | recipe | generator | point | photos | feasible | median area | mean area | median stability (certify / unseen) | necessary | pointing game (mask / centre / blobs) | "
           "IoU (same) | median seconds |")
     print("|---" * 13 + "|")
     print(f"| {args.model.stem} | {rows[0]['recipe']} | {rows[0]['generator']} | {point} | {len(rows)} | {mean('feasible'):.0%} | {median('area'):.2%} | {mean('area'):.2%} | "
-          f"{median('background_stability'):.0%} | {mean('necessity'):.0%} | {score(hits)} ({len(hits['mask'])} photos) | {score(ious)} | "
+          f"{median('background_stability'):.0%} / {median('fresh_stability'):.0%} | {mean('necessity'):.0%} | {score(hits)} ({len(hits['mask'])} photos) | {score(ious)} | "
           f"{statistics.median(r['seconds']['total'] for r in rows):.1f} |")
 
 
