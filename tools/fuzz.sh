@@ -1,13 +1,14 @@
 #!/usr/bin/env bash
 # Builds the fuzz targets with clang, ASan and UBSan, and runs each for some seconds from its corpus.
-#   tools/fuzz.sh [SECONDS]      default 60
+#   tools/fuzz.sh [SECONDS] [SEED]      default 60 and 1: the same inputs in the same order whenever it runs; seed 0 draws a new one
 set -euo pipefail
 cd "$(dirname "$0")/.."
 seconds=${1:-60}
+seed=${2:-1}
 cmake -S . -B build-fuzz -G Ninja -DCMAKE_BUILD_TYPE=Release -DCMAKE_C_COMPILER=clang -DCMAKE_CXX_COMPILER=clang++ -DACTMATCH_TESTS=OFF -DACTMATCH_FUZZ=ON >/dev/null
 cmake --build build-fuzz --target fuzz_importer fuzz_image
 for target in importer image; do
   work=$(mktemp -d) # new inputs go here, the kept corpus stays as it is
-  build-fuzz/fuzz_$target -max_total_time="$seconds" -rss_limit_mb=4096 -timeout=20 -print_final_stats=1 "$work" "tests/fuzz/corpus/$target" 2>&1 | tail -n 8
+  build-fuzz/fuzz_$target -max_total_time="$seconds" -seed="$seed" -rss_limit_mb=4096 -timeout=20 -print_final_stats=1 "$work" "tests/fuzz/corpus/$target" 2>&1 | tail -n 8
   rm -rf "$work"
 done
