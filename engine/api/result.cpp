@@ -8,7 +8,6 @@
 
 #include "engine/api/sha256.h"
 #include "engine/core/error.h"
-#include "engine/image/file.h"
 #include "engine/image/npy.h"
 
 namespace actmatch::api {
@@ -116,23 +115,27 @@ std::string Result::record(size_t instance, const Recipe& recipe, const ExplainS
   return record.dump(1, ' ', false, Json::error_handler_t::replace) + "\n";
 }
 
-void Result::write_instance(size_t instance, const std::string& folder) const {
+void Result::stage_instance(StagedFiles& files, size_t instance, const std::string& folder) const {
   const Explanation& e = outcome_.instances[instance];
   const auto path = [&](const char* name) { return (fs::path(folder) / name).string(); };
   make_folder(folder);
-  // An older record must not stand beside a newer mask, should this be interrupted.
-  std::error_code ignored;
-  fs::remove(path(kRecordName), ignored);
-  if (instance == 0 && !fitted_png_.empty()) write_file_atomically(path(kImageName), fitted_png_);
-  write_file_atomically(path("mask.png"), encode_png(draw_mask(e.mask, width(), height())));
-  write_file_atomically(path("explanation.png"), encode_png(draw_explanation(shown_, e.mask, background_)));
-  write_file_atomically(path("overlay.png"), encode_png(draw_overlay(shown_, e.mask)));
-  write_npy(path("soft_mask.npy"), Tensor::of<float>({height(), width()}, e.soft));
-  write_file_atomically(path(kRecordName), records_[instance]);
+  if (instance == 0 && !fitted_png_.empty()) files.add(path(kImageName), fitted_png_);
+  files.add(path("mask.png"), encode_png(draw_mask(e.mask, width(), height())));
+  files.add(path("explanation.png"), encode_png(draw_explanation(shown_, e.mask, background_)));
+  files.add(path("overlay.png"), encode_png(draw_overlay(shown_, e.mask)));
+  files.add(path("soft_mask.npy"), encode_npy(Tensor::of<float>({height(), width()}, e.soft)));
+  files.add(path(kRecordName), records_[instance]);
 }
 
 void Result::write(const std::string& folder) const {
-  for (size_t i = 0; i < outcome_.instances.size(); ++i) write_instance(i, instance_folder(folder, i));
+  StagedFiles files;
+  for (size_t i = 0; i < outcome_.instances.size(); ++i) stage_instance(files, i, instance_folder(folder, i));
+  // An older record must not stand beside a newer mask, should this be interrupted.
+  for (size_t i = 0; i < outcome_.instances.size(); ++i) {
+    std::error_code ignored;
+    fs::remove(fs::path(instance_folder(folder, i)) / kRecordName, ignored);
+  }
+  files.commit();
   // Further instances that an earlier run found are no part of this result.
   std::error_code ignored;
   for (size_t i = outcome_.instances.size(); fs::is_directory(instance_folder(folder, i), ignored); ++i) {

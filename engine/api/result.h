@@ -7,6 +7,7 @@
 
 #include "engine/explain/explainer.h"
 #include "engine/image/draw.h"
+#include "engine/image/file.h"
 #include "engine/image/report.h"
 
 namespace actmatch::api {
@@ -42,7 +43,7 @@ class Result {
 
  private:
   std::string record(size_t instance, const Recipe& recipe, const ExplainSettings& settings) const;
-  void write_instance(size_t instance, const std::string& folder) const;
+  void stage_instance(StagedFiles& files, size_t instance, const std::string& folder) const;
 
   Explainer::Outcome outcome_;
   Provenance provenance_;

@@ -63,34 +63,31 @@ BaselineCheck FeasibilityChecker::read(const float* logits) const {
   return check;
 }
 
-std::vector<BaselineCheck> FeasibilityChecker::on_colour(std::span<const HardMask> masks, bool complement) {
-  const int64_t classes = classifier_.shape().classes;
-  std::vector<float> logits(masks.size() * static_cast<size_t>(classes));
-  classifier_.logits_of(logits.data(), static_cast<int64_t>(masks.size()), [&](float* input, int64_t first, int64_t count) {
-    std::vector<float> images(static_cast<size_t>(count * classifier_.image_floats()));
-    for (int64_t i = 0; i < count; ++i)
-      compose(images.data() + i * classifier_.image_floats(), masks[static_cast<size_t>(first + i)], colour_image_.data(), complement);
+std::vector<BaselineCheck> FeasibilityChecker::check(int64_t count, const std::function<void(float*, int64_t)>& compose_one) {
+  const int64_t classes = classifier_.shape().classes, size = classifier_.image_floats();
+  std::vector<float> logits(static_cast<size_t>(count * classes));
+  classifier_.logits_of(logits.data(), count, [&](float* input, int64_t first, int64_t n) {
+    std::vector<float> images(static_cast<size_t>(n * size));
+    for (int64_t i = 0; i < n; ++i) compose_one(images.data() + i * size, first + i);
     classifier_.backend().upload(input, images.data(), images.size());
   });
   std::vector<BaselineCheck> checks;
-  for (size_t i = 0; i < masks.size(); ++i) checks.push_back(read(logits.data() + i * static_cast<size_t>(classes)));
+  for (int64_t i = 0; i < count; ++i) checks.push_back(read(logits.data() + i * classes));
   return checks;
+}
+
+std::vector<BaselineCheck> FeasibilityChecker::on_colour(std::span<const HardMask> masks, bool complement) {
+  return check(static_cast<int64_t>(masks.size()), [&](float* image, int64_t i) {
+    compose(image, masks[static_cast<size_t>(i)], colour_image_.data(), complement);
+  });
 }
 
 std::vector<BaselineCheck> FeasibilityChecker::baseline(std::span<const HardMask> masks) { return on_colour(masks, false); }
 std::vector<BaselineCheck> FeasibilityChecker::complement(std::span<const HardMask> masks) { return on_colour(masks, true); }
 
 std::vector<BaselineCheck> FeasibilityChecker::on_backgrounds(const HardMask& mask, const std::vector<float>& set) {
-  const int64_t count = problem_.criterion.backgrounds, classes = classifier_.shape().classes, size = classifier_.image_floats();
-  std::vector<float> logits(static_cast<size_t>(count * classes));
-  std::vector<BaselineCheck> checks;
-  classifier_.logits_of(logits.data(), count, [&](float* input, int64_t first, int64_t n) {
-    std::vector<float> images(static_cast<size_t>(n * size));
-    for (int64_t i = 0; i < n; ++i) compose(images.data() + i * size, mask, set.data() + (first + i) * size, false);
-    classifier_.backend().upload(input, images.data(), images.size());
-  });
-  for (int64_t i = 0; i < count; ++i) checks.push_back(read(logits.data() + i * classes));
-  return checks;
+  const int64_t size = classifier_.image_floats();
+  return check(problem_.criterion.backgrounds, [&](float* image, int64_t i) { compose(image, mask, set.data() + i * size, false); });
 }
 
 std::vector<float> FeasibilityChecker::margins(const HardMask& mask, RandomStream stream) {
@@ -144,7 +141,7 @@ std::vector<bool> FeasibilityChecker::feasible(std::span<const HardMask> masks, 
   }
   const auto total = static_cast<int64_t>(order.size());
   std::vector<std::vector<int64_t>> failures(masks.size(), std::vector<int64_t>(streams.size(), 0));
-  const int64_t classes = classifier_.shape().classes, size = classifier_.image_floats();
+  const int64_t size = classifier_.image_floats();
   // In chunks of backgrounds: masks that have failed too often already are left out of the next chunk. With a hint the first chunk is just
   // long enough to refuse a mask, and decides most of them.
   for (int64_t start = 0; start < total;) {
@@ -159,18 +156,12 @@ std::vector<bool> FeasibilityChecker::feasible(std::span<const HardMask> masks, 
       if (good[i])
         for (int64_t k = 0; k < chunk; ++k) jobs.push_back({i, order[static_cast<size_t>(start + k)]});
     if (jobs.empty()) break;
-    std::vector<float> logits(jobs.size() * static_cast<size_t>(classes));
-    classifier_.logits_of(logits.data(), static_cast<int64_t>(jobs.size()), [&](float* input, int64_t first, int64_t n) {
-      std::vector<float> images(static_cast<size_t>(n * size));
-      for (int64_t i = 0; i < n; ++i) {
-        const Job& job = jobs[static_cast<size_t>(first + i)];
-        const auto& set = background_set(streams[static_cast<size_t>(job.background / K)]);
-        compose(images.data() + i * size, masks[job.mask], set.data() + (job.background % K) * size, false);
-      }
-      classifier_.backend().upload(input, images.data(), images.size());
+    const auto checks = check(static_cast<int64_t>(jobs.size()), [&](float* image, int64_t j) {
+      const auto& [mask, background] = jobs[static_cast<size_t>(j)];
+      compose(image, masks[mask], background_set(streams[static_cast<size_t>(background / K)]).data() + (background % K) * size, false);
     });
     for (size_t j = 0; j < jobs.size(); ++j) {
-      if (read(logits.data() + j * static_cast<size_t>(classes)).top == problem_.label) continue;
+      if (checks[j].top == problem_.label) continue;
       auto& count = failures[jobs[j].mask][static_cast<size_t>(jobs[j].background / K)];
       if (++count > allowed) good[jobs[j].mask] = false;
     }
@@ -197,22 +188,16 @@ int64_t FeasibilityChecker::refuting_count() const {
 }
 
 std::vector<float> FeasibilityChecker::spare_odds(std::span<const HardMask> masks, std::span<const int64_t> backgrounds, float cap) {
-  const int64_t classes = classifier_.shape().classes, size = classifier_.image_floats(),
-                each = static_cast<int64_t>(backgrounds.size()) + 1;
+  const int64_t size = classifier_.image_floats(), each = static_cast<int64_t>(backgrounds.size()) + 1;
   const std::vector<float>& set = background_set(RandomStream::kPrune);
-  std::vector<float> logits(masks.size() * static_cast<size_t>(each * classes)), spare(masks.size(), 0.0f);
-  classifier_.logits_of(logits.data(), static_cast<int64_t>(masks.size()) * each, [&](float* input, int64_t first, int64_t n) {
-    std::vector<float> images(static_cast<size_t>(n * size));
-    for (int64_t i = 0; i < n; ++i) {
-      const int64_t job = first + i, which = job % each;
-      const float* background = which == 0 ? colour_image_.data() : set.data() + backgrounds[static_cast<size_t>(which - 1)] * size;
-      compose(images.data() + i * size, masks[static_cast<size_t>(job / each)], background, false);
-    }
-    classifier_.backend().upload(input, images.data(), images.size());
+  const auto checks = check(static_cast<int64_t>(masks.size()) * each, [&](float* image, int64_t job) {
+    const int64_t which = job % each;
+    const float* background = which == 0 ? colour_image_.data() : set.data() + backgrounds[static_cast<size_t>(which - 1)] * size;
+    compose(image, masks[static_cast<size_t>(job / each)], background, false);
   });
-  for (size_t j = 0; j < masks.size() * static_cast<size_t>(each); ++j)
-    spare[j / static_cast<size_t>(each)] +=
-        std::min(cap, read(logits.data() + j * static_cast<size_t>(classes)).log_odds) / static_cast<float>(each);
+  std::vector<float> spare(masks.size(), 0.0f);
+  for (size_t j = 0; j < checks.size(); ++j)
+    spare[j / static_cast<size_t>(each)] += std::min(cap, checks[j].log_odds) / static_cast<float>(each);
   return spare;
 }
 

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <span>
 #include <vector>
 
@@ -61,6 +62,8 @@ class FeasibilityChecker {
   std::vector<BaselineCheck> on_backgrounds(const HardMask& mask, const std::vector<float>& set);
   int64_t count_held(const std::vector<BaselineCheck>& checks) const;
   void compose(float* out, const HardMask& mask, const float* background, bool complement) const;
+  // The classifier's answers to `count` images, in batches; `compose_one` writes image i, [C, H, W].
+  std::vector<BaselineCheck> check(int64_t count, const std::function<void(float* image, int64_t i)>& compose_one);
   std::vector<BaselineCheck> on_colour(std::span<const HardMask> masks, bool complement);
   BaselineCheck read(const float* logits) const;
 

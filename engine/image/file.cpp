@@ -111,7 +111,11 @@ std::vector<std::byte> read_file(const std::string& path) {
   }
 }
 
-void write_file_atomically(const std::string& path, std::span<const std::byte> bytes) {
+StagedFiles::~StagedFiles() {
+  for (const File& file : files_) ::unlink(file.temporary.c_str());
+}
+
+void StagedFiles::add(const std::string& path, std::span<const std::byte> bytes) {
   struct stat status {};
   std::string target = path;
   if (::stat(path.c_str(), &status) == 0) {
@@ -129,14 +133,28 @@ void write_file_atomically(const std::string& path, std::span<const std::byte> b
   const std::string temporary = target + ".tmp-" + std::to_string(::getpid()) + "-" + std::to_string(counter++);
   FileDescriptor file(::open(temporary.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0666));
   if (file.get() < 0) fail_write(path, errno);
+  files_.push_back({path, temporary, target});
   int error = write_all(file.get(), bytes);
   if (!error && ::fsync(file.get()) != 0) error = errno;
   const int close_error = file.close();
   if (!error) error = close_error;
-  if (!error && ::rename(temporary.c_str(), target.c_str()) != 0) error = errno;
-  if (!error) return;
-  ::unlink(temporary.c_str());
-  fail_write(path, error);
+  if (error) fail_write(path, error);
+}
+
+void StagedFiles::add(const std::string& path, std::string_view text) { add(path, std::as_bytes(std::span(text.data(), text.size()))); }
+
+void StagedFiles::commit() {
+  while (!files_.empty()) {
+    const File& file = files_.front();
+    if (::rename(file.temporary.c_str(), file.target.c_str()) != 0) fail_write(file.path, errno);
+    files_.erase(files_.begin());
+  }
+}
+
+void write_file_atomically(const std::string& path, std::span<const std::byte> bytes) {
+  StagedFiles one;
+  one.add(path, bytes);
+  one.commit();
 }
 
 void write_file_atomically(const std::string& path, std::string_view text) {

@@ -18,6 +18,26 @@ std::vector<std::byte> read_file(const std::string& path);
 void write_file_atomically(const std::string& path, std::span<const std::byte> bytes);
 void write_file_atomically(const std::string& path, std::string_view text);
 
+// Files that belong together: all of them are written under temporary names first and get their own names in commit(), so that a full
+// disk leaves what was there before. What is not committed is removed again.
+class StagedFiles {
+ public:
+  StagedFiles() = default;
+  ~StagedFiles();
+  StagedFiles(const StagedFiles&) = delete;
+  StagedFiles& operator=(const StagedFiles&) = delete;
+  // As write_file_atomically, but for the name. Throws kIo.
+  void add(const std::string& path, std::span<const std::byte> bytes);
+  void add(const std::string& path, std::string_view text);
+  void commit();  // in the order of add(); throws kIo
+
+ private:
+  struct File {
+    std::string path, temporary, target;
+  };
+  std::vector<File> files_;
+};
+
 // Creates a folder and its parents; content when it is there already. Throws kIo.
 void make_folder(const std::string& path);
 bool is_folder(const std::string& path);

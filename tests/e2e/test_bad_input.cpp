@@ -1,4 +1,8 @@
 // Every kind of bad input: one line with cause and cure, a status that is not zero, and no output.
+#include <sys/resource.h>
+
+#include <csignal>
+
 #include "tests/e2e/command.h"
 #include "tests/onnx/model_maker.h"
 
@@ -133,6 +137,24 @@ TEST_F(BadInput, UnwritableOutput) {
     expect_one_line(run);
     EXPECT_NE(run.err.find("--out"), std::string::npos) << run.err;
   }
+}
+
+// A limit on the size of a file refuses a write in the middle, as a full disk does. The pictures are smaller than it, soft_mask.npy is not.
+TEST_F(BadInput, FullDisk) {
+  struct rlimit before {};
+  ASSERT_EQ(::getrlimit(RLIMIT_FSIZE, &before), 0);
+  const auto old_handler = std::signal(SIGXFSZ, SIG_IGN);  // inherited by the program, which then sees EFBIG
+  const struct rlimit limit { 30000, before.rlim_max };
+  ASSERT_EQ(::setrlimit(RLIMIT_FSIZE, &limit), 0);
+  std::vector<std::string> words = quick_explain(tmp / "good.png", tmp / "out");
+  words.push_back("--quiet");
+  const Outcome run = run_actmatch(words);
+  ASSERT_EQ(::setrlimit(RLIMIT_FSIZE, &before), 0);
+  std::signal(SIGXFSZ, old_handler);
+  EXPECT_EQ(run.status, 1);
+  expect_one_line(run);
+  EXPECT_NE(run.err.find("soft_mask.npy"), std::string::npos) << run.err;
+  for (const auto& entry : fs::recursive_directory_iterator(tmp / "out")) EXPECT_FALSE(entry.is_regular_file()) << entry.path() << " was left";
 }
 
 TEST_F(BadInput, CommandLines) {
