@@ -2,8 +2,8 @@
 //
 //   - Every pointer is device memory unless it says otherwise; fp32, row-major; no alignment beyond that of the element type is asked for
 //     (16-byte aligned rows are quicker in some kernels). Pointers that the `_ref` allows to be null may be null here.
-//   - A launcher only launches on `stream`: no allocation, no copy, no synchronisation. It may be captured in a CUDA graph. It returns what
-//     cudaGetLastError said after the launch; empty work (a size of 0) launches nothing.
+//   - A launcher only launches on `stream`: no allocation, no copy, no synchronisation. It may be captured in a CUDA graph. It returns the
+//     launch's error; empty work (a size of 0) launches nothing.
 //   - Capture freezes everything passed by value, pointers too. What changes from step to step is therefore read from device memory: the
 //     Adam step and learning rate, the background's image and number, all weights, areas, thresholds and temperatures given per image.
 //     Frozen are sizes, `accumulate`, the kind of a distance, margins, the distillation temperature, and the pointers in ComposePass: keep
