@@ -74,10 +74,11 @@ cudaError_t cudaLaunchKernelEx(const cudaLaunchConfig_t* config, void (*kernel)(
 }
 
 // Device side.
-#define threadIdx (::simt::running.thread)
-#define blockIdx (::simt::running.block)
-#define blockDim (::simt::running.block_size)
-#define gridDim (::simt::running.grid_size)
+// Variables, not macros: members of cudaLaunchConfig_t have the same names.
+inline const simt::Index& threadIdx = simt::running.thread;
+inline const simt::Index& blockIdx = simt::running.block;
+inline const simt::Index& blockDim = simt::running.block_size;
+inline const simt::Index& gridDim = simt::running.grid_size;
 #define SIMT_HERE (::simt::Place{__FILE__, __LINE__})
 #define __syncthreads() ::simt::barrier(SIMT_HERE)
 #define __syncwarp() ((void)::simt::warp_operation(::simt::WarpOp::kSync, 0xffffffffu, 0, 0, SIMT_HERE))
