@@ -107,7 +107,7 @@ class Block {
   void wait(State state, Place place);
   void release_barrier();
   void finish(Warp& warp, size_t meeting);
-  [[noreturn]] void fail(const std::string& message);
+  [[noreturn]] void fail(const char* what, Place place, Place second = {nullptr, 0});
   void abandon();
   void enter(size_t thread) {
     current_ = thread;
@@ -123,7 +123,8 @@ class Block {
   Fiber* starting_ = nullptr;
   std::vector<Fiber*> free_;
   std::vector<std::unique_ptr<Fiber>> all_;
-  std::string error_;
+  const char* error_ = nullptr;  // what a kernel did wrong, where, and where it disagrees with
+  Place error_place_{}, error_second_{};
   std::mt19937 random_{12345};
 };
 
@@ -185,7 +186,7 @@ void Block::fiber_entry() {
 void Block::fiber_loop() {
   Fiber* const self = starting_;
   for (;;) {
-    while (next_ < threads_.size() && error_.empty()) {
+    while (next_ < threads_.size() && error_ == nullptr) {
       const size_t t = start_order_[next_++];
       threads_[t].fiber = self;
       enter(t);
@@ -195,7 +196,7 @@ void Block::fiber_loop() {
       Warp& warp = warps_[t / 32];
       warp.ended |= 1u << (t % 32);
       for (const Meeting& m : warp.meetings) {
-        if (m.mask & (1u << (t % 32)) & ~m.arrived) fail("a warp operation at " + describe(m.place) + " waits for a lane that has ended");
+        if (m.mask & (1u << (t % 32)) & ~m.arrived) fail("a warp operation waits for a lane that has ended", m.place);
       }
       release_barrier();
     }
@@ -211,10 +212,12 @@ void Block::wait(State state, Place place) {
   switch_to(*threads_[t].fiber, scheduler_);
 }
 
-// Inside a kernel an exception cannot cross to the scheduler's stack; so the message goes there, and this stack is given up.
-void Block::fail(const std::string& message) {
-  error_ = message + "; block (" + std::to_string(running.block.x) + ", " + std::to_string(running.block.y) + ", " +
-           std::to_string(running.block.z) + ")";
+// Inside a kernel an exception cannot cross to the scheduler's stack; so the finding goes there, and this stack is given up with all that
+// is on it: nothing that owns memory.
+void Block::fail(const char* what, Place place, Place second) {
+  error_ = what;
+  error_place_ = place;
+  error_second_ = second;
   Fiber lost;
   switch_to(lost, scheduler_);
   __builtin_unreachable();
@@ -236,7 +239,7 @@ void Block::run(const std::function<void()>& body, size_t count) {
   body_ = &body;
   next_ = arrived_ = 0;
   live_ = count;
-  error_.clear();
+  error_ = nullptr;
   threads_.assign(count, Thread{});
   warps_.assign((count + 31) / 32, Warp{});
   const Index size = running.block_size;
@@ -251,21 +254,25 @@ void Block::run(const std::function<void()>& body, size_t count) {
       switch_to(scheduler_, *starting_);
     } else {
       for (size_t t : turn) {
-        if (threads_[t].state != State::kReady || !error_.empty()) continue;
+        if (threads_[t].state != State::kReady || error_ != nullptr) continue;
         moved = true;
         enter(t);
         switch_to(scheduler_, *threads_[t].fiber);
       }
       if (order == Order::kRandom) std::shuffle(turn.begin(), turn.end(), random_);
     }
-    if (!moved && error_.empty()) {
+    if (!moved && error_ == nullptr) {
       const auto stuck = std::find_if(threads_.begin(), threads_.end(), [](const Thread& t) { return t.state != State::kDone; });
-      error_ = std::string("deadlock: a thread waits at ") + (stuck->state == State::kAtBarrier ? "the barrier " : "the warp operation ") +
-               describe(stuck->place) + " for others that never come";
+      error_ = stuck->state == State::kAtBarrier ? "deadlock: a thread waits at a barrier for others that never come"
+                                                 : "deadlock: a thread waits in a warp operation for lanes that never come";
+      error_place_ = stuck->place;
+      error_second_ = {nullptr, 0};
     }
-    if (!error_.empty()) {
+    if (error_ != nullptr) {
       abandon();
-      throw Error(error_);
+      const Index at = running.block;
+      throw Error(std::string(error_) + ", " + describe(error_place_) + (error_second_.file ? " and " + describe(error_second_) : "") +
+                  ", in block (" + std::to_string(at.x) + ", " + std::to_string(at.y) + ", " + std::to_string(at.z) + ")");
     }
   }
 }
@@ -280,8 +287,7 @@ void Block::release_barrier() {
 void Block::barrier(Place place) {
   if (arrived_ > 0) {
     const auto other = std::find_if(threads_.begin(), threads_.end(), [](const Thread& t) { return t.state == State::kAtBarrier; });
-    if (!same(other->place, place))
-      fail("threads of a block wait at different barriers: " + describe(other->place) + " and " + describe(place));
+    if (!same(other->place, place)) fail("threads of a block wait at different barriers", other->place, place);
   }
   ++arrived_;
   threads_[current_].state = State::kAtBarrier;
@@ -301,7 +307,7 @@ void Block::finish(Warp& warp, size_t index) {
     if (!(m.mask >> l & 1)) continue;
     warp.result[l] = ballot;
     if (m.op == WarpOp::kShuffle) {
-      if (!(m.mask >> warp.source[l] & 1)) fail("a shuffle at " + describe(m.place) + " reads from a lane outside it");
+      if (!(m.mask >> warp.source[l] & 1)) fail("a shuffle reads from a lane outside it", m.place);
       warp.result[l] = warp.value[warp.source[l]];
     }
     threads_[first + l].state = State::kReady;
@@ -312,8 +318,8 @@ uint64_t Block::warp_operation(WarpOp op, uint32_t mask, uint64_t value, int sou
   const size_t t = current_;
   const unsigned lane = t % 32;
   Warp& warp = warps_[t / 32];
-  if (!(mask >> lane & 1)) fail("the mask of a warp operation at " + describe(place) + " leaves out the lane that calls");
-  if (mask & warp.ended) fail("a warp operation at " + describe(place) + " names a lane that has ended or does not exist");
+  if (!(mask >> lane & 1)) fail("the mask of a warp operation leaves out the lane that calls", place);
+  if (mask & warp.ended) fail("a warp operation names a lane that has ended or does not exist", place);
   warp.value[lane] = value;
   warp.source[lane] = source;
   size_t i = 0;

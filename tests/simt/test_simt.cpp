@@ -25,7 +25,9 @@ TEST(Simt, MissingBarrierShows) {
   for (const Order o : kOrders) {
     order = o;
     EXPECT_EQ(sums_with(true), right);
-    if (o != Order::kReverse) EXPECT_NE(sums_with(false), right) << static_cast<int>(o);
+    if (o != Order::kReverse) {
+      EXPECT_NE(sums_with(false), right) << static_cast<int>(o);
+    }
   }
   order = Order::kForward;
 }
