@@ -247,15 +247,22 @@ void Block::run(const std::function<void()>& body, size_t count) {
   if (count % 32 != 0) warps_.back().ended = ~0u << (count % 32);  // lanes that do not exist never come either
   order_of(&start_order_, count);
   std::vector<size_t> turn = start_order_;
+  uint32_t resting = 0;  // warps, a bit each
+  bool ran = true;
   while (live_ > 0) {
     bool moved = next_ < count;
     if (moved) {
       starting_ = free_fiber();
       switch_to(scheduler_, *starting_);
     } else {
+      // In random order half of the warps rest for a while: the others get far ahead, as they may on a GPU.
+      if (order == Order::kRandom && (!ran || random_() % 16 == 0)) resting = static_cast<uint32_t>(random_());
+      ran = false;
       for (size_t t : turn) {
         if (threads_[t].state != State::kReady || error_ != nullptr) continue;
         moved = true;
+        if (resting >> (t / 32) & 1) continue;
+        ran = true;
         enter(t);
         switch_to(scheduler_, *threads_[t].fiber);
       }
