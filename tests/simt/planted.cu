@@ -17,6 +17,20 @@ __global__ void block_sum_kernel(float* sums, const float* x, bool barrier) {
   if (t == 0) sums[blockIdx.x] = part[0];
 }
 
+__global__ void reuse_kernel(float* y, bool barrier) {
+  __shared__ float words[4];
+  const unsigned warp = threadIdx.x / 32;
+  float sum = 0;
+  for (int round = 0; round < 16; ++round) {
+    if (threadIdx.x % 32 == 0) words[warp] = static_cast<float>(round);
+    __syncthreads();
+    __syncwarp();
+    sum += words[3 - warp];
+    if (barrier) __syncthreads();
+  }
+  y[threadIdx.x] = sum;
+}
+
 __global__ void shifted_copy_kernel(float* y, const float* x, int shift) {
   const int i = static_cast<int>(blockIdx.x * blockDim.x + threadIdx.x);
   y[i] = x[i + shift];
@@ -76,6 +90,7 @@ void run(void (*kernel)(Parameters...), int blocks, int threads, Arguments... ar
 }  // namespace
 
 void block_sum(float* sums, const float* x, int blocks, bool barrier) { run(block_sum_kernel, blocks, 128, sums, x, barrier); }
+void reuse(float* y, bool barrier) { run(reuse_kernel, 1, 128, y, barrier); }
 void shifted_copy(float* y, const float* x, int n, int shift) { run(shifted_copy_kernel, n / 64, 64, y, x, shift); }
 void shared_write(float* y, int shift) { run(shared_write_kernel, 1, 64, y, shift); }
 void divergent_barrier() { run(divergent_barrier_kernel, 1, 64); }

@@ -32,6 +32,23 @@ TEST(Simt, MissingBarrierShows) {
   order = Order::kForward;
 }
 
+TEST(Simt, EarlyOverwriteShowsInRandomOrder) {
+  const std::vector<float> right(128, 120);
+  std::vector<float> y(128);
+  for (const Order o : kOrders) {
+    order = o;
+    planted::reuse(y.data(), true);
+    EXPECT_EQ(y, right);
+  }
+  int wrong = 0;
+  for (int run = 0; run < 20; ++run) {
+    planted::reuse(y.data(), false);
+    wrong += y != right;
+  }
+  EXPECT_GT(wrong, 10);
+  order = Order::kForward;
+}
+
 template <class Run>
 std::string error_of(Run run) {
   try {
