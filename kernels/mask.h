@@ -10,7 +10,10 @@
 // Everything is row-major; HW is the number of pixels. Bound by memory traffic, apart from the sigmoid's exponential.
 #pragma once
 
+#include <cmath>
 #include <cstdint>
+
+#include "kernels/host_device.h"
 
 namespace actmatch::kernels {
 
@@ -28,7 +31,12 @@ void hard_mask_ref(T* h, const T* s, const T* threshold, int64_t B, int64_t HW);
 
 // Pixels in the top fraction: ceil(area * HW), clamped to [0, HW]. The product is lowered by 2^-22 of itself first, so that an area such
 // as 0.1f, which is a little above 1/10, still means one pixel in ten. NaN counts as 0.
-int64_t top_count(double area, int64_t HW);
+ACTMATCH_HD inline int64_t top_count(double area, int64_t HW) {
+  const auto pixels = static_cast<double>(HW);
+  const double wanted = std::ceil(area * pixels * (1 - 0x1p-22));
+  if (!(wanted > 0)) return 0;
+  return wanted < pixels ? static_cast<int64_t>(wanted) : HW;
+}
 
 // h [B, HW] = 1 on exactly top_count(area[b], HW) pixels, those with the largest s; equal values go to the lower index first, so the count
 // holds for a constant s too. NaN ranks below everything. threshold [B] is the midpoint between the smallest value kept and the largest

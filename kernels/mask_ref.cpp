@@ -36,13 +36,6 @@ void hard_mask_ref(T* h, const T* s, const T* threshold, int64_t B, int64_t HW) 
   }
 }
 
-int64_t top_count(double area, int64_t HW) {
-  const auto pixels = static_cast<double>(HW);
-  const double wanted = std::ceil(area * pixels * (1 - 0x1p-22));
-  if (!(wanted > 0)) return 0;
-  return wanted < pixels ? static_cast<int64_t>(wanted) : HW;
-}
-
 template <class T>
 void top_fraction_mask_ref(T* h, T* threshold, const T* s, const T* area, int64_t B, int64_t HW) {
   for (int64_t b = 0; b < B; ++b) {

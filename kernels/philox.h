@@ -14,11 +14,7 @@
 #include <cmath>
 #include <cstdint>
 
-#if defined(__CUDACC__)
-#define ACTMATCH_HD __host__ __device__
-#else
-#define ACTMATCH_HD
-#endif
+#include "kernels/host_device.h"
 
 namespace actmatch::kernels {
 

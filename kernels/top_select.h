@@ -1,9 +1,11 @@
-// Finds the k-th largest of n numbers by radix selection over their bits. Internal to the *_ref.cpp files.
+// Finds the k-th largest of n numbers by radix selection over their bits. Internal to the kernels.
 #pragma once
 
 #include <bit>
 #include <cstdint>
 #include <type_traits>
+
+#include "kernels/host_device.h"
 
 namespace actmatch::kernels {
 
@@ -12,7 +14,7 @@ template <class T>
 using OrderKey = std::conditional_t<sizeof(T) == 4, uint32_t, uint64_t>;
 
 template <class T>
-OrderKey<T> order_key(T value) {
+ACTMATCH_HD OrderKey<T> order_key(T value) {
   using Key = OrderKey<T>;
   constexpr Key kSign = Key{1} << (8 * sizeof(T) - 1);
   if (value != value) return 0;
@@ -22,7 +24,7 @@ OrderKey<T> order_key(T value) {
 }
 
 template <class T>
-T value_of_key(OrderKey<T> key) {
+ACTMATCH_HD T value_of_key(OrderKey<T> key) {
   constexpr OrderKey<T> kSign = OrderKey<T>{1} << (8 * sizeof(T) - 1);
   return std::bit_cast<T>((key & kSign) ? (key & ~kSign) : ~key);
 }

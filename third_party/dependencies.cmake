@@ -32,6 +32,29 @@ target_include_directories(actmatch_stb SYSTEM INTERFACE ${ACTMATCH_STB_INCLUDE}
 find_package(CLI11 REQUIRED)
 find_package(nlohmann_json REQUIRED)
 
+# CUDA: the kernels for GPUs. AUTO builds them where nvcc is found; everything else builds and passes its tests without.
+set(ACTMATCH_CUDA AUTO CACHE STRING "Build the CUDA kernels: AUTO, ON or OFF")
+set(ACTMATCH_CUDA_ARCHITECTURES "80;90" CACHE STRING "GPU architectures, as for CMAKE_CUDA_ARCHITECTURES; a plain number includes PTX for newer ones")
+set(ACTMATCH_CUDA_FOUND OFF)
+if(ACTMATCH_CUDA)
+  find_program(ACTMATCH_NVCC nvcc HINTS ENV CUDA_HOME ENV CUDA_PATH PATHS /usr/local/cuda PATH_SUFFIXES bin)
+  if(ACTMATCH_NVCC)
+    set(CMAKE_CUDA_COMPILER ${ACTMATCH_NVCC} CACHE FILEPATH "CUDA compiler")
+    set(CMAKE_CUDA_ARCHITECTURES ${ACTMATCH_CUDA_ARCHITECTURES})
+    set(CMAKE_CUDA_COMPILER_LAUNCHER ${CMAKE_CXX_COMPILER_LAUNCHER})
+    enable_language(CUDA)
+    if(NOT CMAKE_CUDA20_STANDARD_COMPILE_OPTION)  # CMake 3.25 does not know that nvcc has it
+      set(CMAKE_CUDA20_STANDARD_COMPILE_OPTION -std=c++20)
+      set(CMAKE_CUDA20_EXTENSION_COMPILE_OPTION -std=c++20)
+    endif()
+    set(CMAKE_CUDA_STANDARD 20)
+    find_package(CUDAToolkit REQUIRED)
+    set(ACTMATCH_CUDA_FOUND ON)
+  elseif(NOT ACTMATCH_CUDA STREQUAL "AUTO")
+    message(FATAL_ERROR "ACTMATCH_CUDA is ${ACTMATCH_CUDA}, but nvcc was not found: add it to PATH, or set CUDA_HOME")
+  endif()
+endif()
+
 # GoogleTest: the tests only.
 if(ACTMATCH_TESTS)
   find_package(GTest REQUIRED)

@@ -2,5 +2,5 @@
 # Fails, naming the files, when clang-format would change one of ours.
 set -euo pipefail
 cd "$(dirname "$0")/.."
-git ls-files '*.cpp' '*.h' '*.hpp' '*.c' | xargs clang-format --dry-run --Werror --ferror-limit=1
+git ls-files '*.cpp' '*.h' '*.hpp' '*.c' '*.cu' '*.cuh' | xargs clang-format --dry-run --Werror --ferror-limit=1
 echo "format: clean"

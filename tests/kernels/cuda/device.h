@@ -1,0 +1,116 @@
+// Device memory for kernel tests. The same tests run in the emulator (tests/simt), in each order of the threads, and on a GPU, once.
+#pragma once
+
+#include <cuda_runtime.h>
+#include <gtest/gtest.h>
+
+#include <random>
+#include <stdexcept>
+#include <string>
+#include <vector>
+
+#include "kernels/cuda.h"
+
+namespace actmatch::kernels::cuda {
+
+inline void check(cudaError_t error) {
+  if (error != cudaSuccess) throw std::runtime_error(std::string("CUDA: ") + cudaGetErrorString(error));
+}
+
+// `count` values, filled with 0xff (as a float: NaN) unless they are given. They start up to three values behind an aligned address, now
+// here, now there, and end exactly where the allocation ends.
+template <class T>
+class Device {
+ public:
+  explicit Device(size_t count) : count_(count), offset_(next_offset()++ % 4) {
+    check(cudaMalloc(&memory_, (count_ + offset_) * sizeof(T) + (count_ == 0 ? 1 : 0)));
+    check(cudaMemset(memory_, 0xff, (count_ + offset_) * sizeof(T)));
+  }
+  explicit Device(const std::vector<T>& values) : Device(values.size()) {
+    check(cudaMemcpy(data(), values.data(), count_ * sizeof(T), cudaMemcpyHostToDevice));
+  }
+  Device(const Device&) = delete;
+  Device& operator=(const Device&) = delete;
+  ~Device() { cudaFree(memory_); }
+  T* data() { return static_cast<T*>(memory_) + offset_; }
+  std::vector<T> get() {
+    std::vector<T> values(count_);
+    check(cudaDeviceSynchronize());
+    check(cudaMemcpy(values.data(), data(), count_ * sizeof(T), cudaMemcpyDeviceToHost));
+    return values;
+  }
+
+ private:
+  static size_t& next_offset() {
+    static size_t offset = 0;
+    return offset;
+  }
+  void* memory_ = nullptr;
+  size_t count_, offset_;
+};
+
+// Scratch of exactly the size asked for.
+class Scratch {
+ public:
+  explicit Scratch(size_t bytes) { check(cudaMalloc(&memory_, bytes)); }
+  Scratch(const Scratch&) = delete;
+  Scratch& operator=(const Scratch&) = delete;
+  ~Scratch() { cudaFree(memory_); }
+  void* data() { return memory_; }
+
+ private:
+  void* memory_ = nullptr;
+};
+
+class CudaTest : public ::testing::Test {
+ protected:
+#if defined(ACTMATCH_SIMT)
+  template <class Body>
+  void in_each_order(Body body) {
+    for (const auto order : {simt::Order::kForward, simt::Order::kReverse, simt::Order::kRandom}) {
+      SCOPED_TRACE("thread order " + std::to_string(static_cast<int>(order)));
+      simt::order = order;
+      body();
+    }
+    simt::order = simt::Order::kForward;
+  }
+#else
+  void SetUp() override {
+    int devices = 0;
+    if (cudaGetDeviceCount(&devices) != cudaSuccess || devices == 0) GTEST_SKIP() << "no CUDA device";
+  }
+  template <class Body>
+  void in_each_order(Body body) {
+    body();
+  }
+#endif
+
+  // Numbers exact in float, from the generator's own bits.
+  std::vector<float> random(int64_t count, double low = -2, double high = 2) {
+    std::vector<float> v(static_cast<size_t>(count));
+    for (float& x : v) x = static_cast<float>(low + (high - low) * static_cast<double>(engine_() >> 11) * 0x1p-53);
+    return v;
+  }
+  int64_t integer(int64_t low, int64_t high) { return low + static_cast<int64_t>(engine_() % static_cast<uint64_t>(high - low + 1)); }
+  std::vector<int32_t> labels(int64_t count, int64_t K) {
+    std::vector<int32_t> v(static_cast<size_t>(count));
+    for (int32_t& y : v) y = static_cast<int32_t>(integer(0, K - 1));
+    return v;
+  }
+
+ private:
+  std::mt19937_64 engine_{20240917};
+};
+
+inline std::vector<double> wide(const std::vector<float>& v) { return {v.begin(), v.end()}; }
+
+// Within `epsilons` times 2^-24 of the largest expected size: so many roundings of numbers of that size.
+inline void expect_near(const std::vector<float>& got, const std::vector<double>& want, double epsilons, const std::string& what) {
+  ASSERT_EQ(got.size(), want.size()) << what;
+  double largest = 0;
+  for (double w : want) largest = std::max(largest, std::abs(w));
+  for (size_t i = 0; i < got.size(); ++i)
+    ASSERT_NEAR(static_cast<double>(got[i]), want[i], epsilons * 0x1p-24 * largest) << what << ", entry " << i;
+}
+
+}  // namespace actmatch::kernels::cuda

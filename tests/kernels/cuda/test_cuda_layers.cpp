@@ -1,0 +1,93 @@
+#include "kernels/upsample.h"
+#include "tests/kernels/cuda/device.h"
+
+namespace actmatch::kernels::cuda {
+namespace {
+
+TEST_F(CudaTest, Resize) {
+  struct Size {
+    int64_t planes, h, w, H, W;
+  };
+  in_each_order([&] {
+    for (const auto [planes, h, w, H, W] : {Size{1, 1, 1, 1, 1}, Size{2, 1, 3, 7, 5}, Size{3, 5, 7, 23, 14}, Size{2, 17, 13, 4, 3},
+                                            Size{1, 7, 7, 7, 7}, Size{1, 3, 2, 1, 9}}) {
+      const auto x = random(planes * h * w), dy = random(planes * H * W), old = random(planes * h * w);
+      Device<float> dx(x), ddy(dy), y(dy.size());
+      std::vector<double> want(dy.size());
+      resize_bilinear_ref(want.data(), wide(x).data(), planes, h, w, H, W);
+      check(resize_bilinear(nullptr, y.data(), dx.data(), planes, h, w, H, W));
+      expect_near(y.get(), want, 12, "bilinear");  // three interpolations, fractions rounded
+      resize_nearest_ref(want.data(), wide(x).data(), planes, h, w, H, W);
+      check(resize_nearest(nullptr, y.data(), dx.data(), planes, h, w, H, W));
+      expect_near(y.get(), want, 0, "nearest");
+      for (const bool accumulate : {false, true}) {
+        // Sums of at most a few dozen terms.
+        auto gradient = wide(old);
+        resize_bilinear_backward_ref(gradient.data(), wide(dy).data(), planes, h, w, H, W, accumulate);
+        Device<float> got(old);
+        check(resize_bilinear_backward(nullptr, got.data(), ddy.data(), planes, h, w, H, W, accumulate));
+        expect_near(got.get(), gradient, 64, "bilinear, backward");
+        gradient = wide(old);
+        resize_nearest_backward_ref(gradient.data(), wide(dy).data(), planes, h, w, H, W, accumulate);
+        Device<float> nearest(old);
+        check(resize_nearest_backward(nullptr, nearest.data(), ddy.data(), planes, h, w, H, W, accumulate));
+        expect_near(nearest.get(), gradient, 64, "nearest, backward");
+      }
+    }
+  });
+}
+
+TEST_F(CudaTest, Depthwise) {
+  const DepthwiseShape shapes[] = {{1, 1, 1, 1, 1, 1, 1, 1, 1},
+                                   {2, 5, 7, 3, 5, 7, 1, 1, 1},
+                                   {1, 9, 8, 13, 5, 4, 2, 1, 1},
+                                   {2, 6, 6, 5, 3, 3, 2, 0, 0},
+                                   {1, 7, 5, 2, 9, 7, 1, 2, 2}};
+  in_each_order([&] {
+    for (const DepthwiseShape& s : shapes) {
+      for (const Activation activation : {Activation::kNone, Activation::kRelu, Activation::kRelu6}) {
+        const auto x = random(s.N * s.H * s.W * s.C), filter = random(9 * s.C), bias = random(s.C);
+        const auto dy = random(s.N * s.outH * s.outW * s.C), old = random(s.N * s.H * s.W * s.C);
+        std::vector<double> want(dy.size());
+        depthwise_ref(want.data(), wide(x).data(), wide(filter).data(), wide(bias).data(), s, activation);
+        Device<float> dx(x), df(filter), db(bias), ddy(dy), y(dy.size());
+        check(depthwise(nullptr, y.data(), dx.data(), df.data(), db.data(), s, activation));
+        expect_near(y.get(), want, 30, "forward");  // ten sums
+        // The device's own result says where the activation is open: at a value of about 0 the two might differ.
+        const auto saved = wide(y.get());
+        for (const bool accumulate : {false, true}) {
+          auto gradient = wide(old);
+          depthwise_backward_ref(gradient.data(), wide(dy).data(), saved.data(), wide(filter).data(), s, activation, accumulate);
+          Device<float> got(old);
+          check(depthwise_backward(nullptr, got.data(), ddy.data(), activation == Activation::kNone ? nullptr : y.data(), df.data(), s,
+                                   activation, accumulate));
+          expect_near(got.get(), gradient, 30, "backward");
+        }
+      }
+    }
+  });
+}
+
+// The reference's gradient is the transpose of its forward pass: <forward(u), v> = <u, backward(v)>.
+TEST(DepthwiseReference, BackwardIsTheTranspose) {
+  std::mt19937 engine(3);
+  std::normal_distribution<double> normal;
+  const auto numbers = [&](int64_t n) {
+    std::vector<double> v(static_cast<size_t>(n));
+    for (double& e : v) e = normal(engine);
+    return v;
+  };
+  for (const DepthwiseShape& s : {DepthwiseShape{2, 5, 7, 3, 5, 7, 1, 1, 1}, DepthwiseShape{1, 9, 8, 4, 5, 4, 2, 1, 1}}) {
+    const auto u = numbers(s.N * s.H * s.W * s.C), v = numbers(s.N * s.outH * s.outW * s.C), filter = numbers(9 * s.C);
+    std::vector<double> y(v.size()), du(u.size());
+    depthwise_ref<double>(y.data(), u.data(), filter.data(), nullptr, s, Activation::kNone);
+    depthwise_backward_ref<double>(du.data(), v.data(), nullptr, filter.data(), s, Activation::kNone, false);
+    double forward = 0, backward = 0;
+    for (size_t i = 0; i < y.size(); ++i) forward += y[i] * v[i];
+    for (size_t i = 0; i < u.size(); ++i) backward += u[i] * du[i];
+    EXPECT_NEAR(forward, backward, 1e-11);  // a few hundred terms of size 1
+  }
+}
+
+}  // namespace
+}  // namespace actmatch::kernels::cuda
