@@ -154,7 +154,8 @@ TEST_F(BadInput, FullDisk) {
   EXPECT_EQ(run.status, 1);
   expect_one_line(run);
   EXPECT_NE(run.err.find("soft_mask.npy"), std::string::npos) << run.err;
-  for (const auto& entry : fs::recursive_directory_iterator(tmp / "out")) EXPECT_FALSE(entry.is_regular_file()) << entry.path() << " was left";
+  for (const auto& entry : fs::recursive_directory_iterator(tmp / "out"))
+    EXPECT_FALSE(entry.is_regular_file()) << entry.path() << " was left";
 }
 
 TEST_F(BadInput, CommandLines) {

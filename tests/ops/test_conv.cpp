@@ -1,3 +1,5 @@
+#include "engine/backend/cpu/ops/winograd.h"
+#include "tests/ops/graph_maker.h"
 #include "tests/ops/op_check.h"
 
 namespace actmatch::test {
@@ -34,6 +36,11 @@ const std::vector<Geometry> kGeometries = {
     {"depthwise", {{1, 1}, {1, 1, 1, 1}, {1, 1}, 5}, {2, 5, 6, 7}, {5, 1, 3, 3}},
     {"depthwise with two filters a channel, stride 2", {{2, 2}, {1, 1, 1, 1}, {1, 1}, 3}, {3, 3, 7, 6}, {6, 1, 3, 3}},
     {"pads beyond the kernel", {{1, 1}, {2, 1, 0, 2}}, {1, 2, 3, 3}, {2, 2, 1, 1}},
+    {"stem: few channels, stride 2", {{2, 2}, {3, 3, 3, 3}}, {2, 3, 15, 22}, {16, 3, 7, 7}},
+    {"stem without pads, rows left over", {{2, 2}, {0, 0, 0, 0}}, {2, 3, 12, 15}, {32, 3, 3, 3}},
+    {"stem with uneven pads", {{2, 2}, {0, 1, 1, 0}}, {1, 3, 11, 10}, {16, 3, 3, 3}},
+    {"stem, strides 4 and 2", {{4, 2}, {2, 2, 2, 2}}, {1, 1, 23, 18}, {16, 1, 11, 5}},
+    {"stem with a stride beyond its kernel", {{3, 3}, {0, 0, 0, 0}}, {1, 1, 10, 11}, {16, 1, 2, 2}},
     {"flat kernel", {{1, 2}, {0, 2, 0, 2}}, {1, 2, 4, 11}, {3, 2, 1, 5}},
 };
 
@@ -86,6 +93,21 @@ TEST(Conv, AnEmptyBatchGivesAnEmptyResult) {
   const OpCase c = conv_case("empty batch", {}, {0, 3, 5, 5}, {4, 3, 3, 3}, true, Leaf::kParameter);
   check_gradient(c);
   check_backend(c, exact(), exact());
+}
+
+// The sub-pixel form stands behind the "stem" geometries above; this makes sure that they still reach it.
+TEST(Conv, StemsGoBackwardBySubpixels) {
+  if (!cpu::Winograd::available()) GTEST_SKIP() << "this processor has other blocks of channels";
+  for (int64_t stride : {1, 2}) {
+    GraphMaker g(27, Leaf::kConstant);
+    g.output(g.conv(g.input(g.random().uniform({2, 3, 15, 22})), 16, 7, stride, 3));
+    const auto program = cpu().compile(g.graph, g.options);
+    program->enable_profiling(true);
+    program->forward();
+    bool found = false;
+    for (const auto& node : program->profile()) found = found || node.implementation.find("sub-pixel") != std::string::npos;
+    EXPECT_EQ(found, stride == 2);
+  }
 }
 
 // An image's result must not depend on its neighbours in the batch: one image in three gives the same numbers as alone. Not bit for bit:

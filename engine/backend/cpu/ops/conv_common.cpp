@@ -1,5 +1,7 @@
 #include "engine/backend/cpu/ops/conv_common.h"
 
+#include <type_traits>
+
 #include "engine/backend/cpu/loops.h"
 #include "engine/backend/cpu/ops/conv_traits.h"
 
@@ -66,6 +68,15 @@ void ConvLikeStep<Traits>::build(Lowering& l, const MemoryDesc& weights_source, 
 template <class Traits>
 void ConvLikeStep<Traits>::prepare_backward_data(Lowering& l, const MemoryDesc& weights_source, const std::vector<int64_t>& weights_dims,
                                                  const ConvGeometry& geometry, const typename Forward::primitive_desc& hint) {
+  dx_.slot = x_;
+  grads.push_back(&dx_);
+  if constexpr (std::is_same_v<Traits, ConvTraits>) subpixel_ = SubpixelBackward::make(l, y_->desc);
+  if (subpixel_) {
+    subpixel_->plan(*this);
+    dx_sink_.set(&dx_, plain_desc(l.input_shape(0)), x_->desc);
+    implementation_ += " | " + subpixel_->implementation();
+    return;
+  }
   const dnnl::primitive_attr attr = user_scratchpad_attr();
   const MemoryDesc any_w = any_desc(weights_dims);
   // Gradients live in the layout of their values, so that layout is tried first; only when it would fall back to slow code, and oneDNN's
@@ -93,9 +104,7 @@ void ConvLikeStep<Traits>::prepare_backward_data(Lowering& l, const MemoryDesc& 
     if (data_w_ != w_->desc) w_scratch_ = add_scratch(data_w_.get_size(), Scratch::When::kBackward);
   }
   if (w_backward_) reads.push_back(w_backward_);
-  dx_.slot = x_;
   dx_sink_.set(&dx_, data_dx_, x_->desc);
-  grads.push_back(&dx_);
   implementation_ += std::string(" | ") + pd.impl_info_str();
 }
 
@@ -148,7 +157,10 @@ void ConvLikeStep<Traits>::bind() {
   if (bias_) forward_args_[DNNL_ARG_BIAS] = memory_of(bias_desc_, engine_, bias_->data);
   if (grads.empty()) return;
   const dnnl::memory dy = memory_of(y_->desc, engine_, y_->grad);
-  if (dx_) {
+  if (subpixel_) {
+    subpixel_->bind(y_->grad);
+    dx_sink_.bind(engine_);
+  } else if (dx_) {
     dnnl::memory weights = w_backward_ ? memory_of(data_w_, engine_, w_backward_->data)
                                        : memory_of(data_w_, engine_, w_scratch_ ? w_scratch_->data : w_->data);
     dnnl::memory own_dy = dy_scratch_ ? memory_of(data_dy_, engine_, dy_scratch_->data) : dy;
@@ -198,7 +210,10 @@ void ConvLikeStep<Traits>::backward() {
     if (dw_) dw_sink_.finish(stream_);
     if (db_) db_sink_.finish(stream_);
   }
-  if (dx_) {
+  if (subpixel_) {
+    subpixel_->run(dx_sink_.address());
+    dx_sink_.finish(stream_);
+  } else if (dx_) {
     if (dy_scratch_) {
       dnnl::memory dy = memory_of(y_->desc, engine_, y_->grad);
       dy_reorder_.execute(stream_, dy, data_args_[DNNL_ARG_DIFF_DST]);

@@ -5,6 +5,7 @@
 #include <unordered_map>
 
 #include "engine/backend/cpu/lowering.h"
+#include "engine/backend/cpu/ops/conv_subpixel.h"
 
 namespace actmatch::cpu {
 
@@ -46,6 +47,7 @@ class ConvLikeStep : public Step {
 
   Forward forward_;
   BackwardData backward_data_;
+  std::unique_ptr<SubpixelBackward> subpixel_;  // in place of backward_data_ where it is quicker
   BackwardWeights backward_weights_;
   MemoryDesc forward_scratchpad_, data_scratchpad_, weights_scratchpad_;
   MemoryDesc data_dy_, data_dx_, data_w_, weights_dw_, weights_dy_, weights_x_, bias_desc_;
