@@ -77,9 +77,8 @@ std::vector<BaselineCheck> FeasibilityChecker::check(int64_t count, const std::f
 }
 
 std::vector<BaselineCheck> FeasibilityChecker::on_colour(std::span<const HardMask> masks, bool complement) {
-  return check(static_cast<int64_t>(masks.size()), [&](float* image, int64_t i) {
-    compose(image, masks[static_cast<size_t>(i)], colour_image_.data(), complement);
-  });
+  return check(static_cast<int64_t>(masks.size()),
+               [&](float* image, int64_t i) { compose(image, masks[static_cast<size_t>(i)], colour_image_.data(), complement); });
 }
 
 std::vector<BaselineCheck> FeasibilityChecker::baseline(std::span<const HardMask> masks) { return on_colour(masks, false); }
