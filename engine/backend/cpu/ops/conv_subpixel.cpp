@@ -101,7 +101,7 @@ void SubpixelBackward::run(float* dx) {
   stream_.wait();
   const Blocking b = blocking_of(phases_);
   const int64_t block = b.inner_blocks[0];
-  const auto& [ay, ax] = axes_;
+  const SubpixelAxis &ay = axes_[0], &ax = axes_[1];
   const auto* phases = reinterpret_cast<const float*>(phases_scratch_->data);
 #pragma omp parallel for collapse(3)
   for (int64_t n = 0; n < N_; ++n)
