@@ -14,7 +14,7 @@ std::optional<int64_t> SubpixelAxis::tap(int64_t a, int64_t t) const {
 
 namespace {
 
-// The filters of the small convolution fill one block of channels of either instruction set at most.
+// Beyond one block of AVX-512 channels (two of AVX2) the filters are no longer few, and oneDNN's own code does well.
 constexpr int64_t kMostFilters = 16;
 
 }  // namespace

@@ -8,6 +8,8 @@
 #include <array>
 #include <memory>
 #include <optional>
+#include <string>
+#include <unordered_map>
 
 #include "engine/backend/cpu/lowering.h"
 
