@@ -25,7 +25,17 @@ target_link_libraries(actmatch_dnnl INTERFACE ${ACTMATCH_DNNL_LIBRARY})
 # OpenMP: the threads of the CPU backend's own loops; the same runtime as oneDNN's.
 find_package(OpenMP REQUIRED COMPONENTS CXX)
 
-# stb_image: decodes pictures. CLI11: the command line. nlohmann-json: recipes and results.
+# libjpeg-turbo: decodes JPEGs, to the same samples as PIL and torchvision. The static library where there is one.
+find_path(ACTMATCH_TURBOJPEG_INCLUDE turbojpeg.h)
+find_library(ACTMATCH_TURBOJPEG_LIBRARY NAMES libturbojpeg.a turbojpeg)
+if(NOT ACTMATCH_TURBOJPEG_INCLUDE OR NOT ACTMATCH_TURBOJPEG_LIBRARY)
+  message(FATAL_ERROR "libjpeg-turbo (its TurboJPEG interface) not found: install libturbojpeg0-dev")
+endif()
+add_library(actmatch_turbojpeg INTERFACE)
+target_include_directories(actmatch_turbojpeg SYSTEM INTERFACE ${ACTMATCH_TURBOJPEG_INCLUDE})
+target_link_libraries(actmatch_turbojpeg INTERFACE ${ACTMATCH_TURBOJPEG_LIBRARY})
+
+# stb_image: decodes other pictures, stb_image_write writes PNG. CLI11: the command line. nlohmann-json: recipes and results.
 find_path(ACTMATCH_STB_INCLUDE stb/stb_image.h REQUIRED)
 add_library(actmatch_stb INTERFACE)
 target_include_directories(actmatch_stb SYSTEM INTERFACE ${ACTMATCH_STB_INCLUDE})

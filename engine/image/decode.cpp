@@ -4,6 +4,7 @@
 #include "engine/image/exif.h"
 #include "engine/image/file.h"
 #include "engine/image/inspect.h"
+#include "engine/image/jpeg.h"
 #include "engine/image/pnm.h"
 #include "engine/image/stb.h"
 
@@ -33,11 +34,16 @@ Image decode_image(std::span<const std::byte> bytes, const std::string& name, co
 
   int width = 0, height = 0, channels = 0;
   std::string reason;
-  if (!stb::read_size(bytes, width, height, channels, reason)) fail_decode(name, facts.format, reason);
+  const bool jpeg = facts.format == PictureFormat::kJpeg;
+  if (!(jpeg ? read_jpeg_size(bytes, width, height, reason) : stb::read_size(bytes, width, height, channels, reason)))
+    fail_decode(name, facts.format, reason);
   check_picture_size(width, height, name, limits);
   const size_t buffer = largest_buffer(width, height, bytes.size());
   Image image;
-  if (facts.sixteen_bit) {
+  if (jpeg) {
+    image.rgb = decode_jpeg(bytes, facts.components, image.width, image.height, reason);
+    if (image.rgb.empty()) fail_decode(name, facts.format, reason);
+  } else if (facts.sixteen_bit) {
     const std::vector<uint16_t> samples = stb::decode_rgb16(bytes, buffer, image.width, image.height, reason);
     if (samples.empty()) fail_decode(name, facts.format, reason);
     image.rgb.reserve(samples.size());

@@ -28,8 +28,8 @@ struct DecodeLimits {
 };
 
 // Decodes the bytes of a picture; `name` stands for it in error messages.
-// Grey becomes three equal channels, alpha is dropped and not blended, 16-bit samples become round(v/257), CMYK and YCCK of Adobe
-// JPEGs become c*k/255, and the EXIF orientation (JPEG, PNG) is applied.
+// Grey becomes three equal channels, alpha is dropped and not blended, 16-bit samples become round(v/257), CMYK and YCCK JPEGs
+// (stored inverted) become c*k/255, and the EXIF orientation (JPEG, PNG) is applied.
 // Throws kFormat for what is no picture or a damaged one, kUnsupported for kinds that are not read and for pictures over the limits.
 Image decode_image(std::span<const std::byte> bytes, const std::string& name, const DecodeLimits& limits = {});
 

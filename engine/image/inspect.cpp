@@ -34,59 +34,6 @@ size_t end_of_scan(const ByteReader& reader, size_t at, const std::string& name)
   throw Error(ErrorCode::kFormat, "'" + name + "' is a damaged JPEG: " + what + "; get the file again");
 }
 
-// What the segments of a JPEG have said so far. stb_image 2.27 trusts them: it writes past its table when a Huffman table counts more
-// than 256 values, and decodes with tables that never came.
-class JpegTables {
- public:
-  explicit JpegTables(const std::string& name) : name_(name) {}
-
-  // Tables of a class and number, 16 counts and that many values.
-  void add_huffman(const ByteReader& reader, size_t at, size_t end) {
-    while (at < end) {
-      size_t values = 0;
-      for (size_t i = 1; i <= 16; ++i) values += reader.u8(at + i);
-      (reader.u8(at) >> 4 ? huffman_ac_ : huffman_dc_) |= 1u << (reader.u8(at) & 15);
-      at += 17 + values;
-      if (values > 256 || at > end) fail_jpeg(name_, "a Huffman table is impossible");
-    }
-  }
-
-  // Tables of a precision and number, and 64 values of one or two bytes.
-  void add_quantisation(const ByteReader& reader, size_t at, size_t end) {
-    for (; at < end; at += reader.u8(at) >> 4 ? 129 : 65) quantisation_ |= 1u << (reader.u8(at) & 15);
-  }
-
-  // A frame header names the quantisation table of each component; a file may bring it as late as before the first scan.
-  void add_frame(const ByteReader& reader, size_t at, size_t length) {
-    components_ = reader.u8(at + 7);
-    if (length < 8 + 3 * components_) fail_jpeg(name_, "its frame header is too short");
-    for (size_t i = 0; i < components_; ++i) quantisation_used_ |= 1u << (reader.u8(at + 10 + 3 * i) & 15);
-  }
-
-  // A scan header: components with their tables, then the first and last coefficient and the bits already known.
-  void check_scan(const ByteReader& reader, size_t at, size_t length) const {
-    const size_t count = reader.u8(at + 2);
-    if (length < 6 + 2 * count) fail_jpeg(name_, "a scan header is too short");
-    if (quantisation_used_ & ~quantisation_) fail_jpeg(name_, "a quantisation table is missing");
-    const size_t last = at + 3 + 2 * count;
-    const bool first_pass = reader.u8(last + 2) >> 4 == 0;
-    for (size_t i = 0; i < count; ++i) {
-      const uint8_t tables = reader.u8(at + 4 + 2 * i);
-      const bool lacks_dc = reader.u8(last) == 0 && first_pass && !(huffman_dc_ >> (tables >> 4) & 1u);
-      const bool lacks_ac = reader.u8(last + 1) > 0 && !(huffman_ac_ >> (tables & 15) & 1u);
-      if (lacks_dc || lacks_ac) fail_jpeg(name_, "a Huffman table is missing");
-    }
-  }
-
-  size_t components() const { return components_; }
-
- private:
-  const std::string& name_;
-  size_t components_ = 0;
-  // Bit sets over the table numbers.
-  unsigned huffman_dc_ = 0, huffman_ac_ = 0, quantisation_ = 0, quantisation_used_ = 0;
-};
-
 void refuse_rare_frames(uint8_t marker, uint8_t precision, const std::string& name) {
   if (marker == 0xC3 || marker == 0xC7 || marker == 0xCB || marker == 0xCF) fail_kind(name, "a lossless JPEG");
   if (marker > 0xC8) fail_kind(name, "an arithmetic-coded JPEG");
@@ -95,10 +42,8 @@ void refuse_rare_frames(uint8_t marker, uint8_t precision, const std::string& na
 }
 
 void inspect_jpeg(const ByteReader& reader, const std::string& name, PictureFacts& facts) {
-  constexpr uint8_t kDht = 0xC4, kSos = 0xDA, kEoi = 0xD9, kDqt = 0xDB, kApp1 = 0xE1, kApp14 = 0xEE;
-  int adobe_transform = -1;
+  constexpr uint8_t kDht = 0xC4, kSos = 0xDA, kEoi = 0xD9, kApp1 = 0xE1;
   bool scanned = false;
-  JpegTables tables(name);
   size_t at = 2;
   while (true) {
     while (reader.has(at, 2) && (reader.u8(at) != 0xFF || reader.u8(at + 1) == 0xFF)) ++at;  // padding and fill bytes
@@ -110,26 +55,17 @@ void inspect_jpeg(const ByteReader& reader, const std::string& name, PictureFact
     if (marker == kEoi) fail_jpeg(name, "it holds no picture");
     const size_t length = reader.be16(at);
     if (length < 2 || !reader.has(at, length)) fail_cut(name, "JPEG");
-    if (marker == kDht) {
-      tables.add_huffman(reader, at + 2, at + length);
-    } else if (marker == kDqt) {
-      tables.add_quantisation(reader, at + 2, at + length);
-    } else if (marker >= 0xC0 && marker <= 0xCF && marker != 0xC8 && marker != 0xCC) {
+    if (marker >= 0xC0 && marker <= 0xCF && marker != kDht && marker != 0xC8 && marker != 0xCC) {
       refuse_rare_frames(marker, reader.u8(at + 2), name);
-      tables.add_frame(reader, at, length);
+      facts.components = reader.u8(at + 7);
     } else if (marker == kApp1 && facts.orientation == 1 && length >= 8 && reader.starts_with(at + 2, "Exif\0\0", 6)) {
       facts.orientation = exif_orientation(reader.part(at + 8, length - 8));
-    } else if (marker == kApp14 && length >= 14 && reader.starts_with(at + 2, "Adobe", 5)) {
-      adobe_transform = reader.u8(at + 13);
     } else if (marker == kSos) {
-      tables.check_scan(reader, at, length);
       scanned = true;
     }
     at += length;
     if (marker == kSos) at = end_of_scan(reader, at, name);
   }
-  // Without Adobe's note nobody says whether ink is 0 or 255, and the decoder would take the four channels for YCbCr and alpha.
-  if (tables.components() == 4 && adobe_transform != 0 && adobe_transform != 2) fail_kind(name, "a CMYK JPEG without Adobe's colour note");
 }
 
 // The CRC-32 of PNG chunks (polynomial 0xEDB88320, reflected).

@@ -14,6 +14,7 @@ const char* name_of(PictureFormat format);
 struct PictureFacts {
   PictureFormat format = PictureFormat::kJpeg;
   bool sixteen_bit = false;  // PNG with 16 bits a sample
+  int components = 3;        // JPEG: 1 is grey, 4 are inks
   int orientation = 1;       // EXIF, 1..8
 };
 

@@ -6,8 +6,8 @@
 
 namespace {
 
-// stb asks for memory through these; the cap is set for the length of one decode. The memory is zeroed, because stb 2.27 reads
-// parts of its JPEG state that a file may leave unset.
+// stb asks for memory through these; the cap is set for the length of one decode. The memory is zeroed: what a damaged
+// file leaves unset is then at least the same every time.
 thread_local size_t largest_allowed = std::numeric_limits<size_t>::max();
 
 void* capped_malloc(size_t size) { return size > largest_allowed ? nullptr : std::calloc(1, size); }
@@ -27,7 +27,6 @@ class AllocationCap {
 #define STBI_REALLOC(old, size) capped_realloc(old, size)
 #define STBI_FREE(p) std::free(p)
 #define STBI_MAX_DIMENSIONS 16384
-#define STBI_ONLY_JPEG
 #define STBI_ONLY_PNG
 #define STBI_ONLY_BMP
 #define STBI_ONLY_GIF

@@ -2,8 +2,6 @@
 // for pictures that need no resizing, and the top class of every photo.
 #include <algorithm>
 #include <cmath>
-#include <cstdio>
-#include <optional>
 
 #include "engine/api/explain_session.h"
 #include "engine/explain/classifier.h"
@@ -34,30 +32,6 @@ Image reference_fit(const Image& image, int size) {
   const auto scaled = [&](int side) { return std::max<int64_t>(size, std::llround(side * ratio)); };
   const int64_t width = scaled(image.width), height = scaled(image.height);
   return resize_part(image, width, height, (width - size) / 2, (height - size) / 2, size, size, Interpolation::kBilinear);
-}
-
-// What PIL reads from a JPEG: the standard leaves decoders some freedom, and the reference values are those of PIL's (libjpeg). Nothing
-// where there is no python3 with PIL.
-std::optional<Image> decoded_by_pil(const std::string& path) {
-  for (const char* python : {"/usr/bin/python3", "python3"}) {
-    const std::string command = std::string(python) +
-                                " -c \"import sys; from PIL import Image; i = Image.open(sys.argv[1]).convert('RGB'); "
-                                "sys.stdout.buffer.write(b'%d %d ' % i.size + i.tobytes())\" '" +
-                                path + "' 2>/dev/null";
-    FILE* pipe = ::popen(command.c_str(), "r");
-    if (!pipe) continue;
-    Image image;
-    if (std::fscanf(pipe, "%d %d", &image.width, &image.height) == 2) {
-      std::fgetc(pipe);
-      image.rgb.resize(static_cast<size_t>(image.width) * static_cast<size_t>(image.height) * 3);
-      const size_t got = std::fread(image.rgb.data(), 1, image.rgb.size(), pipe);
-      ::pclose(pipe);
-      if (got == image.rgb.size()) return image;
-      continue;
-    }
-    ::pclose(pipe);
-  }
-  return {};
 }
 
 std::vector<float> input_of(const ClassifierShape& shape, const std::string& model, const Image& image) {
@@ -91,7 +65,6 @@ class Golden : public testing::Test {
 // Through the command: what `actmatch run` writes.
 TEST_F(Golden, ValuesOfTheCommand) {
   const TemporaryFolder tmp;
-  bool all_exact = true;
   for (const auto& [model, pictures] : expected_["golden"].items()) {
     const std::string path = data_file("models/" + model);
     api::ModelSession session(path, "cpu", 1);
@@ -105,21 +78,11 @@ TEST_F(Golden, ValuesOfTheCommand) {
       return difference(values, scores);
     };
     for (const auto& [name, values] : pictures.items()) {
-      const std::string file = data_file("images/" + name);
-      const bool jpeg = name.ends_with(".jpg");
-      const auto [worst, largest] = compare(read_image(file), values);
-      // 1e-4 of the largest score, for fp32 sums of a few thousand terms and references rounded to five digits. Of a JPEG our decoder makes
-      // pixels that are now and then one or two levels from PIL's, which moves the scores of these 32x32 pictures by up to 2 %.
-      EXPECT_LE(worst, (jpeg ? 2.5e-2 : 1e-4) * largest) << model << " on " << name;
-      if (!jpeg) continue;
-      const auto image = decoded_by_pil(file);
-      all_exact = all_exact && image;
-      if (!image) continue;
-      const auto [exact_worst, exact_largest] = compare(*image, values);
-      EXPECT_LE(exact_worst, 1e-4 * exact_largest) << model << " on " << name << " as PIL decodes it";
+      const auto [worst, largest] = compare(read_image(data_file("images/" + name)), values);
+      // 1e-4 of the largest score, for fp32 sums of a few thousand terms and references rounded to five digits.
+      EXPECT_LE(worst, 1e-4 * largest) << model << " on " << name;
     }
   }
-  if (!all_exact) GTEST_SKIP() << "no python3 with PIL: JPEGs were compared with the wide tolerance only";
 }
 
 // Every photo: the class with the highest score.
@@ -130,19 +93,9 @@ TEST_F(Golden, TopClassOfEveryPhoto) {
       Classifier& classifier = session.classifier();
       std::vector<float> logits(static_cast<size_t>(classifier.shape().classes));
       for (const auto& [name, expected] : photos.items()) {
-        const auto top_of = [&](const Image& image) {
-          classifier.logits(logits.data(), input_of(classifier.shape(), model, image).data(), 1);
-          return argmax(logits);
-        };
-        const int32_t wanted = expected.is_number() ? expected.get<int32_t>() : expected[0][0].get<int32_t>();
-        const std::string file = data_file("images/" + name);
-        if (top_of(read_image(file)) == wanted) continue;
-        // Two classes may be so close that the freedom of JPEG decoders decides between them: a level or two in a pixel moves a logit of
-        // the deeper CIFAR nets by up to 0.9.
-        const float behind = *std::max_element(logits.begin(), logits.end()) - logits[static_cast<size_t>(wanted)];
-        const auto image = decoded_by_pil(file);
-        const bool right = image ? top_of(*image) == wanted : behind < 1.0f;
-        EXPECT_TRUE(right && name.ends_with(".jpg")) << model << " on " << name << ", behind by " << behind;
+        classifier.logits(logits.data(), input_of(classifier.shape(), model, read_image(data_file("images/" + name))).data(), 1);
+        EXPECT_EQ(argmax(logits), expected.is_number() ? expected.get<int32_t>() : expected[0][0].get<int32_t>())
+            << model << " on " << name;
       }
     }
   }

@@ -17,27 +17,17 @@ std::vector<std::byte> bytes_of(const std::string& text) {
 
 Image decode_text(const std::string& text) { return decode_image(bytes_of(text), "text"); }
 
-class LosslessFile : public testing::TestWithParam<const char*> {};
-TEST_P(LosslessFile, EqualsWhatPilReads) {
+class ExactFile : public testing::TestWithParam<const char*> {};
+TEST_P(ExactFile, EqualsWhatPilReads) {
   const std::string name = GetParam();
   const Image image = read_image(data_path(name));
   EXPECT_EQ(difference(image, golden_image(name + ".npy")).largest, 0);
 }
-INSTANTIATE_TEST_SUITE_P(Decode, LosslessFile,
+INSTANTIATE_TEST_SUITE_P(Decode, ExactFile,
                          testing::Values("rgb.png", "grey.png", "grey_alpha.png", "rgba.png", "palette.png", "palette_transparent.png",
                                          "bilevel.png", "rgb16.png", "grey16.png", "rgb.bmp", "palette.bmp", "bilevel.bmp", "palette.gif",
                                          "animated.gif"));
-
-class JpegFile : public testing::TestWithParam<const char*> {};
-TEST_P(JpegFile, IsCloseToWhatPilReads) {
-  const std::string name = GetParam();
-  const Difference d = difference(read_image(data_path(name)), golden_image(name + ".npy"));
-  // Two decoders may round each DCT sample and each colour conversion differently: a level or two, blown up by at most 1.77 (blue
-  // from Cb). A wrong channel order, ink sign or orientation costs tens of levels.
-  EXPECT_LE(d.largest, 4);
-  EXPECT_LE(d.mean, 0.5);
-}
-INSTANTIATE_TEST_SUITE_P(Decode, JpegFile,
+INSTANTIATE_TEST_SUITE_P(DecodeJpeg, ExactFile,  // the same library as PIL's with the same settings, so the same samples
                          testing::Values("baseline.jpg", "subsampled.jpg", "progressive.jpg", "grey.jpg", "orientation6_little.jpg",
                                          "orientation8_big.jpg", "cmyk.jpg", "ycck.jpg"));
 
@@ -132,12 +122,16 @@ TEST(Decode, SaysWhatAFileIsInstead) {
   expect_error(ErrorCode::kInvalidArgument, {folder.path(), "folder"}, [&] { read_image(folder.path()); });
 }
 
+TEST(Decode, InksAreInvertedWithoutAdobesNoteToo) {
+  std::vector<std::byte> unnoted = read_file(data_path("cmyk.jpg"));
+  const std::string text(reinterpret_cast<const char*>(unnoted.data()), unnoted.size());
+  unnoted[text.find("Adobe")] = std::byte{'X'};
+  EXPECT_EQ(difference(decode_image(unnoted, "a.jpg"), golden_image("cmyk.jpg.npy")).largest, 0);
+}
+
 TEST(Decode, RefusesJpegKindsByName) {
   std::vector<std::byte> jpeg = read_file(data_path("cmyk.jpg"));
   const std::string text(reinterpret_cast<const char*>(jpeg.data()), jpeg.size());
-  std::vector<std::byte> unnoted = jpeg;
-  unnoted[text.find("Adobe")] = std::byte{'X'};
-  expect_error(ErrorCode::kUnsupported, {"'a.jpg'", "CMYK"}, [&] { decode_image(unnoted, "a.jpg"); });
   const size_t frame = text.find("\xff\xc0");
   ASSERT_NE(frame, std::string::npos);
   std::vector<std::byte> arithmetic = jpeg;
@@ -148,7 +142,6 @@ TEST(Decode, RefusesJpegKindsByName) {
   expect_error(ErrorCode::kUnsupported, {"'a.jpg'", "12 bits"}, [&] { decode_image(deep, "a.jpg"); });
 }
 
-// Files that drive stb_image past its tables or into tables that never came must be stopped before it.
 TEST(Decode, RefusesJpegTablesThatDoNotHold) {
   const std::vector<std::byte> jpeg = read_file(data_path("baseline.jpg"));
   const std::string text(reinterpret_cast<const char*>(jpeg.data()), jpeg.size());
@@ -161,16 +154,13 @@ TEST(Decode, RefusesJpegTablesThatDoNotHold) {
   std::string changed = text;
   changed[huffman + 4 + 16] = '\xff';  // the last of the 16 counts
   changed[huffman + 4 + 15] = '\xff';
-  refuse(changed, "impossible");
-  changed = text;
-  changed[huffman + 1] = '\xfe';  // the table becomes a comment
-  refuse(changed, "Huffman table is missing");
+  refuse(changed, "Huffman table");
   changed = text;
   changed[quantisation + 1] = '\xfe';
-  refuse(changed, "quantisation table is missing");
+  refuse(changed, "uantization table");
   changed = text;
   changed[scan + 6] = '\x33';  // the first component's tables: the fourth ones
-  refuse(changed, "Huffman table is missing");
+  refuse(changed, "Huffman table");
 }
 
 TEST(Decode, MemoryIsBoundedByThePictureNotByItsData) {

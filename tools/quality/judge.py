@@ -25,9 +25,9 @@ import torch_reference  # noqa: E402
 
 MU = np.array(philox_backgrounds.IMAGENET_MU)
 SIGMA = np.array(philox_backgrounds.IMAGENET_SIGMA)
-# JPEG decoders and resizers differ by a grey level here and there, which moves a probability near tau, and a background near its decision,
-# to the other side now and then; so p_e may differ by this much of p_x and one background of the set may turn.
-P_SLACK = 0.05
+# The pictures are the same bit for bit (one JPEG library, PIL's resizing), so what is left is fp32 rounding in another order: p may differ by
+# this much of p_x. Counts of backgrounds must agree exactly.
+P_SLACK = 2e-3
 # What the presets stand for: network value = scale * pixel + offset, pixel 0..255.
 PRESETS = {
     "imagenet": {"channel_order": "RGB", "scale": [1 / 255 / s for s in (0.229, 0.224, 0.225)],
@@ -111,20 +111,20 @@ class Judge:
         certify = self.backgrounds(r["seed"], philox_backgrounds.STREAMS["certify"], K)
         held = lambda mask, backgrounds: int((self.probabilities([self.compose(mask, b) for b in backgrounds]).argmax(1) == y).sum())
         stability = held(self.mask, certify)
-        claim("background_stability", abs(stability - r["background_stability"] * K) <= 1)
+        claim("background_stability", abs(stability - r["background_stability"] * K) < 0.5)
         unseen = held(self.mask, self.backgrounds(r["seed"], philox_backgrounds.STREAMS["certify"], K, first=K))
-        claim("fresh_stability", abs(unseen - r["fresh_stability"] * K) <= 1)
+        claim("fresh_stability", abs(unseen - r["fresh_stability"] * K) < 0.5)
         if r["feasible"]:
             claim("feasible", p_e.argmax() == y and p_e[y] >= r["tau"] * p_x[y] - P_SLACK * p_x[y])
             if robust:
-                claim("feasible (robust)", stability >= need - 1)
+                claim("feasible (robust)", stability >= need)
         fresh = self.backgrounds(0x6A75646765, philox_backgrounds.STREAMS["certify"], K)
         own = float((self.probabilities([self.compose(self.mask, b) for b in fresh]).argmax(1) == y).mean())
         if minimality and r["minimal_tile"]:
             smaller = list(self.singles())
             p = self.probabilities([self.compose(m, self.colour) for m in smaller]) if smaller else np.zeros((0, 1))
             for mask, row in zip(smaller, p):
-                if row.argmax() == y and row[y] >= (r["tau"] + P_SLACK) * p_x[y] and (not robust or held(mask, certify) >= need + 1):
+                if row.argmax() == y and row[y] >= (r["tau"] + P_SLACK) * p_x[y] and (not robust or held(mask, certify) >= need):
                     bad.append("minimal")
                     break
         return bad, stability / K, own
