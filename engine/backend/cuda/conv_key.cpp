@@ -36,7 +36,6 @@ std::string describe(const PlanKey& key) {
   const ConvShape& s = key.shape;
   std::string text = key.pass == ConvPass::kForward ? "forward" : key.pass == ConvPass::kBackwardData ? "backward-data" : "backward-filter";
   text += key.precision == ConvPrecision::kF32 ? " fp32" : key.precision == ConvPrecision::kTf32 ? " tf32" : " bf16";
-  // Of a convolution without groups, or with groups that do not divide C, C is what tells shapes apart: it stands in x.
   text += " x " + join({s.N, s.H, s.W, s.C}, 'x') + " w " + join({s.K, s.R, s.S, s.groups > 0 ? s.C / s.groups : 0}, 'x');
   text += " stride " + join({s.strides[0], s.strides[1]}, 'x') + " pad " + join({s.pads[0], s.pads[1], s.pads[2], s.pads[3]}, ',');
   text += " dilation " + join({s.dilations[0], s.dilations[1]}, 'x') + " groups " + std::to_string(s.groups);

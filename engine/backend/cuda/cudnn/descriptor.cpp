@@ -38,8 +38,8 @@ void check(cudnnStatus_t status, const std::string& call, std::source_location w
   const std::string detail = last_error_text();
   std::string file = where.file_name();
   if (const size_t engine = file.rfind("engine/"); engine != std::string::npos) file.erase(0, engine);
-  throw CudnnError(status, std::string(cudnnGetErrorString(status)) + " from " + call + (detail.empty() ? "" : ": " + detail) + " (" + file +
-                               ":" + std::to_string(where.line()) + ")");
+  throw CudnnError(status, std::string(cudnnGetErrorString(status)) + " from " + call + (detail.empty() ? "" : ": " + detail) + " (" +
+                               file + ":" + std::to_string(where.line()) + ")");
 }
 
 Descriptor::Descriptor(cudnnBackendDescriptorType_t type, std::string name, Where where) : name_(std::move(name)) {

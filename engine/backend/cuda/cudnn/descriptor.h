@@ -1,4 +1,5 @@
-// cuDNN's backend descriptors with an owner and checked calls. Only the .cpp files of this folder include this header (and with it cuDNN's).
+// cuDNN's backend descriptors with an owner and checked calls. Only the .cpp files of this folder include this header (and with it
+// cuDNN's).
 #pragma once
 
 #include <cudnn_graph.h>

@@ -2,6 +2,7 @@
 // precompiled plans, so all of that can be tested on a machine without a GPU.
 #pragma once
 
+#include <cstdint>
 #include <memory>
 #include <string>
 
@@ -19,8 +20,8 @@ class DeviceDescription {
   DeviceDescription& operator=(DeviceDescription&&) noexcept;
 
   std::string to_json() const;
-  const std::string& name() const { return name_; }                       // "NVIDIA H200"
-  int compute_capability() const { return compute_capability_; }          // 90 for 9.0
+  const std::string& name() const { return name_; }               // "NVIDIA H200"
+  int compute_capability() const { return compute_capability_; }  // 90 for 9.0
   struct Impl;
   const Impl& impl() const { return *impl_; }  // for the files of this folder
 
