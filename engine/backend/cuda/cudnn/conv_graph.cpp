@@ -1,0 +1,205 @@
+#include "engine/backend/cuda/cudnn/conv_graph.h"
+
+#include <array>
+#include <cmath>
+#include <string>
+#include <utility>
+
+#include "engine/backend/cuda/cudnn/plans.h"
+
+namespace actmatch::cuda {
+namespace {
+
+// cuDNN vectorises by what it knows of the addresses; the arena aligns to more than this.
+constexpr int64_t kByteAlignment = 16;
+
+cudnnDataType_t memory_type(ConvPrecision precision) { return precision == ConvPrecision::kBf16 ? CUDNN_DATA_BFLOAT16 : CUDNN_DATA_FLOAT; }
+
+std::array<int64_t, 4> x_shape(const ConvShape& s) { return {s.N, s.C, s.H, s.W}; }
+std::array<int64_t, 4> w_shape(const ConvShape& s) { return {s.K, s.groups > 0 ? s.C / s.groups : 0, s.R, s.S}; }
+std::array<int64_t, 4> y_shape(const ConvShape& s) { return {s.N, s.K, s.out_height(), s.out_width()}; }
+
+int64_t id(ConvTensor tensor) { return static_cast<int64_t>(tensor); }
+
+// The derivative of min(max(x, 0), ceiling) is taken from y, which is exactly `ceiling` wherever the clip was active: the bound that
+// cuDNN compares with is one step below, so that it does not matter whether it lets a gradient through at the bound itself.
+double backward_ceiling(float ceiling) { return std::nextafter(ceiling, 0.0f); }
+
+Descriptor pointwise(cudnnPointwiseMode_t mode, const char* name) {
+  Descriptor descriptor(CUDNN_BACKEND_POINTWISE_DESCRIPTOR, name);
+  descriptor.set(CUDNN_ATTR_POINTWISE_MODE, CUDNN_TYPE_POINTWISE_MODE, 1, &mode);
+  descriptor.set(CUDNN_ATTR_POINTWISE_MATH_PREC, CUDNN_DATA_FLOAT);
+  return descriptor;
+}
+
+}  // namespace
+
+ConvGraph::ConvGraph(const PlanKey& key) {
+  switch (key.pass) {
+    case ConvPass::kForward: build_forward(key); break;
+    case ConvPass::kBackwardData: build_backward_data(key); break;
+    case ConvPass::kBackwardFilter: build_backward_filter(key); break;
+  }
+  Descriptor graph(CUDNN_BACKEND_OPERATIONGRAPH_DESCRIPTOR, "operation graph");
+  graph.set(CUDNN_ATTR_OPERATIONGRAPH_OPS, std::span<const Handle>(operations_));
+  graph.finalize();
+  keep(std::move(graph));
+}
+
+ConvGraph::Handle ConvGraph::keep(Descriptor descriptor) { return parts_.emplace_back(std::move(descriptor)).get(); }
+
+ConvGraph::Handle ConvGraph::tensor(int64_t id, const char* name, std::array<int64_t, 4> nchw, cudnnDataType_t type, bool is_virtual) {
+  const auto [n, c, h, w] = nchw;
+  const std::array<int64_t, 4> strides{h * w * c, 1, w * c, c};  // NHWC in memory; cuDNN's axes are always N, C, H, W
+  Descriptor descriptor(CUDNN_BACKEND_TENSOR_DESCRIPTOR, std::string("tensor ") + name);
+  descriptor.set(CUDNN_ATTR_TENSOR_DATA_TYPE, type);
+  descriptor.set(CUDNN_ATTR_TENSOR_DIMENSIONS, std::span<const int64_t>(nchw));
+  descriptor.set(CUDNN_ATTR_TENSOR_STRIDES, std::span<const int64_t>(strides));
+  descriptor.set(CUDNN_ATTR_TENSOR_UNIQUE_ID, id);
+  descriptor.set(CUDNN_ATTR_TENSOR_BYTE_ALIGNMENT, kByteAlignment);
+  descriptor.set(CUDNN_ATTR_TENSOR_IS_VIRTUAL, is_virtual);
+  descriptor.finalize();
+  return keep(std::move(descriptor));
+}
+
+ConvGraph::Handle ConvGraph::link(bool last, int64_t result_id, const char* result_name, std::array<int64_t, 4> nchw,
+                                  cudnnDataType_t type) {
+  return last ? tensor(result_id, result_name, nchw, type, false)
+              : tensor(next_virtual_id_++, "between operations", nchw, CUDNN_DATA_FLOAT, true);
+}
+
+ConvGraph::Handle ConvGraph::convolution(const PlanKey& key) {
+  const ConvShape& s = key.shape;
+  const std::array<int64_t, 2> before{s.pads[0], s.pads[1]}, after{s.pads[2], s.pads[3]};
+  const cudnnConvolutionMode_t mode = CUDNN_CROSS_CORRELATION;
+  Descriptor descriptor(CUDNN_BACKEND_CONVOLUTION_DESCRIPTOR, "convolution");
+  descriptor.set(CUDNN_ATTR_CONVOLUTION_COMP_TYPE, CUDNN_DATA_FLOAT);
+  descriptor.set(CUDNN_ATTR_CONVOLUTION_CONV_MODE, CUDNN_TYPE_CONVOLUTION_MODE, 1, &mode);
+  descriptor.set(CUDNN_ATTR_CONVOLUTION_SPATIAL_DIMS, int64_t{2});
+  descriptor.set(CUDNN_ATTR_CONVOLUTION_PRE_PADDINGS, std::span<const int64_t>(before));
+  descriptor.set(CUDNN_ATTR_CONVOLUTION_POST_PADDINGS, std::span<const int64_t>(after));
+  descriptor.set(CUDNN_ATTR_CONVOLUTION_FILTER_STRIDES, std::span<const int64_t>(s.strides));
+  descriptor.set(CUDNN_ATTR_CONVOLUTION_DILATIONS, std::span<const int64_t>(s.dilations));
+  descriptor.finalize();
+  return keep(std::move(descriptor));
+}
+
+void ConvGraph::add_tensors(Handle a, Handle b, Handle sum) {
+  Descriptor addition = pointwise(CUDNN_POINTWISE_ADD, "addition");
+  addition.finalize();
+  const Handle mode = keep(std::move(addition));
+  Descriptor operation(CUDNN_BACKEND_OPERATION_POINTWISE_DESCRIPTOR, "operation add");
+  operation.set(CUDNN_ATTR_OPERATION_POINTWISE_PW_DESCRIPTOR, std::span<const Handle>(&mode, 1));
+  operation.set(CUDNN_ATTR_OPERATION_POINTWISE_XDESC, std::span<const Handle>(&a, 1));
+  operation.set(CUDNN_ATTR_OPERATION_POINTWISE_BDESC, std::span<const Handle>(&b, 1));
+  operation.set(CUDNN_ATTR_OPERATION_POINTWISE_YDESC, std::span<const Handle>(&sum, 1));
+  operation.finalize();
+  operations_.push_back(keep(std::move(operation)));
+}
+
+// conv -> + residual -> + bias -> activation. cuDNN's precompiled engines know this order; with the bias first only runtime-compiled ones
+// match, and a sum is a sum.
+void ConvGraph::build_forward(const PlanKey& key) {
+  const cudnnDataType_t type = memory_type(key.precision);
+  const std::array<int64_t, 4> shape = y_shape(key.shape);
+  const bool activation = key.activation != ConvActivation::kNone;
+  const Handle x = tensor(id(ConvTensor::kX), "x", x_shape(key.shape), type, false);
+  const Handle w = tensor(id(ConvTensor::kW), "w", w_shape(key.shape), type, false);
+  const Handle conv = convolution(key);
+  Handle y = link(!key.residual && !key.bias && !activation, id(ConvTensor::kY), "y", shape, type);
+  Descriptor operation(CUDNN_BACKEND_OPERATION_CONVOLUTION_FORWARD_DESCRIPTOR, "operation convolution forward");
+  operation.set(CUDNN_ATTR_OPERATION_CONVOLUTION_FORWARD_CONV_DESC, std::span<const Handle>(&conv, 1));
+  operation.set(CUDNN_ATTR_OPERATION_CONVOLUTION_FORWARD_X, std::span<const Handle>(&x, 1));
+  operation.set(CUDNN_ATTR_OPERATION_CONVOLUTION_FORWARD_W, std::span<const Handle>(&w, 1));
+  operation.set(CUDNN_ATTR_OPERATION_CONVOLUTION_FORWARD_Y, std::span<const Handle>(&y, 1));
+  operation.set(CUDNN_ATTR_OPERATION_CONVOLUTION_FORWARD_ALPHA, 1.0f);
+  operation.set(CUDNN_ATTR_OPERATION_CONVOLUTION_FORWARD_BETA, 0.0f);
+  operation.finalize();
+  operations_.push_back(keep(std::move(operation)));
+  if (key.residual) {
+    const Handle residual = tensor(id(ConvTensor::kAddend), "residual", shape, type, false);
+    const Handle sum = link(!key.bias && !activation, id(ConvTensor::kY), "y", shape, type);
+    add_tensors(y, residual, sum);
+    y = sum;
+  }
+  if (key.bias) {
+    const Handle bias = tensor(id(ConvTensor::kBias), "bias", {1, key.shape.K, 1, 1}, type, false);
+    const Handle sum = link(!activation, id(ConvTensor::kY), "y", shape, type);
+    add_tensors(y, bias, sum);
+    y = sum;
+  }
+  if (activation) {
+    Descriptor relu = pointwise(CUDNN_POINTWISE_RELU_FWD, "relu");
+    if (key.activation == ConvActivation::kClippedRelu) relu.set(CUDNN_ATTR_POINTWISE_RELU_UPPER_CLIP, static_cast<double>(key.ceiling));
+    relu.finalize();
+    const Handle mode = keep(std::move(relu));
+    const Handle result = tensor(id(ConvTensor::kY), "y", shape, type, false);
+    Descriptor apply(CUDNN_BACKEND_OPERATION_POINTWISE_DESCRIPTOR, "operation relu");
+    apply.set(CUDNN_ATTR_OPERATION_POINTWISE_PW_DESCRIPTOR, std::span<const Handle>(&mode, 1));
+    apply.set(CUDNN_ATTR_OPERATION_POINTWISE_XDESC, std::span<const Handle>(&y, 1));
+    apply.set(CUDNN_ATTR_OPERATION_POINTWISE_YDESC, std::span<const Handle>(&result, 1));
+    apply.finalize();
+    operations_.push_back(keep(std::move(apply)));
+  }
+}
+
+// dgrad -> + skip gradient -> relu'. The derivative stands behind the dgrad that makes the gradient, never before the one that reads it:
+// cuDNN has no engine for the latter on Hopper.
+void ConvGraph::build_backward_data(const PlanKey& key) {
+  const cudnnDataType_t type = memory_type(key.precision);
+  const std::array<int64_t, 4> shape = x_shape(key.shape);
+  const bool activation = key.activation != ConvActivation::kNone;
+  const Handle dy = tensor(id(ConvTensor::kY), "dy", y_shape(key.shape), type, false);
+  const Handle w = tensor(id(ConvTensor::kW), "w", w_shape(key.shape), type, false);
+  const Handle conv = convolution(key);
+  Handle dx = link(!key.residual && !activation, id(ConvTensor::kX), "dx", shape, type);
+  Descriptor operation(CUDNN_BACKEND_OPERATION_CONVOLUTION_BACKWARD_DATA_DESCRIPTOR, "operation convolution backward data");
+  operation.set(CUDNN_ATTR_OPERATION_CONVOLUTION_BWD_DATA_CONV_DESC, std::span<const Handle>(&conv, 1));
+  operation.set(CUDNN_ATTR_OPERATION_CONVOLUTION_BWD_DATA_W, std::span<const Handle>(&w, 1));
+  operation.set(CUDNN_ATTR_OPERATION_CONVOLUTION_BWD_DATA_DY, std::span<const Handle>(&dy, 1));
+  operation.set(CUDNN_ATTR_OPERATION_CONVOLUTION_BWD_DATA_DX, std::span<const Handle>(&dx, 1));
+  operation.set(CUDNN_ATTR_OPERATION_CONVOLUTION_BWD_DATA_ALPHA, 1.0f);
+  operation.set(CUDNN_ATTR_OPERATION_CONVOLUTION_BWD_DATA_BETA, 0.0f);
+  operation.finalize();
+  operations_.push_back(keep(std::move(operation)));
+  if (key.residual) {
+    const Handle skip = tensor(id(ConvTensor::kAddend), "skip gradient", shape, type, false);
+    const Handle sum = link(!activation, id(ConvTensor::kX), "dx", shape, type);
+    add_tensors(dx, skip, sum);
+    dx = sum;
+  }
+  if (activation) {
+    Descriptor relu = pointwise(CUDNN_POINTWISE_RELU_BWD, "relu backward");
+    if (key.activation == ConvActivation::kClippedRelu) relu.set(CUDNN_ATTR_POINTWISE_RELU_UPPER_CLIP, backward_ceiling(key.ceiling));
+    relu.finalize();
+    const Handle mode = keep(std::move(relu));
+    const Handle saved = tensor(id(ConvTensor::kSaved), "saved activation", shape, type, false);
+    const Handle result = tensor(id(ConvTensor::kX), "dx", shape, type, false);
+    Descriptor apply(CUDNN_BACKEND_OPERATION_POINTWISE_DESCRIPTOR, "operation relu backward");
+    apply.set(CUDNN_ATTR_OPERATION_POINTWISE_PW_DESCRIPTOR, std::span<const Handle>(&mode, 1));
+    apply.set(CUDNN_ATTR_OPERATION_POINTWISE_XDESC, std::span<const Handle>(&saved, 1));
+    apply.set(CUDNN_ATTR_OPERATION_POINTWISE_DYDESC, std::span<const Handle>(&dx, 1));
+    apply.set(CUDNN_ATTR_OPERATION_POINTWISE_DXDESC, std::span<const Handle>(&result, 1));
+    apply.finalize();
+    operations_.push_back(keep(std::move(apply)));
+  }
+}
+
+void ConvGraph::build_backward_filter(const PlanKey& key) {
+  const cudnnDataType_t type = memory_type(key.precision);
+  const Handle x = tensor(id(ConvTensor::kX), "x", x_shape(key.shape), type, false);
+  const Handle dy = tensor(id(ConvTensor::kY), "dy", y_shape(key.shape), type, false);
+  const Handle dw = tensor(id(ConvTensor::kW), "dw", w_shape(key.shape), type, false);
+  const Handle conv = convolution(key);
+  Descriptor operation(CUDNN_BACKEND_OPERATION_CONVOLUTION_BACKWARD_FILTER_DESCRIPTOR, "operation convolution backward filter");
+  operation.set(CUDNN_ATTR_OPERATION_CONVOLUTION_BWD_FILTER_CONV_DESC, std::span<const Handle>(&conv, 1));
+  operation.set(CUDNN_ATTR_OPERATION_CONVOLUTION_BWD_FILTER_X, std::span<const Handle>(&x, 1));
+  operation.set(CUDNN_ATTR_OPERATION_CONVOLUTION_BWD_FILTER_DY, std::span<const Handle>(&dy, 1));
+  operation.set(CUDNN_ATTR_OPERATION_CONVOLUTION_BWD_FILTER_DW, std::span<const Handle>(&dw, 1));
+  operation.set(CUDNN_ATTR_OPERATION_CONVOLUTION_BWD_FILTER_ALPHA, 1.0f);
+  operation.set(CUDNN_ATTR_OPERATION_CONVOLUTION_BWD_FILTER_BETA, 0.0f);
+  operation.finalize();
+  operations_.push_back(keep(std::move(operation)));
+}
+
+}  // namespace actmatch::cuda

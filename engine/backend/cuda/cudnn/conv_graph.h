@@ -1,0 +1,37 @@
+// The cuDNN operation graph of one convolution with what is fused to it; for the .cpp files of this folder.
+#pragma once
+
+#include <vector>
+
+#include "engine/backend/cuda/conv_key.h"
+#include "engine/backend/cuda/cudnn/descriptor.h"
+
+namespace actmatch::cuda {
+
+// A finalized operation graph. cuDNN keeps references between descriptors, so those that it was made of live as long as it does.
+class ConvGraph {
+ public:
+  // Throws CudnnError when cuDNN finds the shapes or their combination wrong.
+  explicit ConvGraph(const PlanKey& key);
+  const Descriptor& graph() const { return parts_.back(); }
+
+ private:
+  using Handle = cudnnBackendDescriptor_t;
+
+  Handle keep(Descriptor descriptor);
+  Handle tensor(int64_t id, const char* name, std::array<int64_t, 4> nchw, cudnnDataType_t type, bool is_virtual);
+  Handle convolution(const PlanKey& key);
+  // The tensor between two fused operations, in fp32, or the last one's result in memory.
+  Handle link(bool last, int64_t result_id, const char* result_name, std::array<int64_t, 4> nchw, cudnnDataType_t type);
+  void add_tensors(Handle a, Handle b, Handle sum);
+
+  void build_forward(const PlanKey& key);
+  void build_backward_data(const PlanKey& key);
+  void build_backward_filter(const PlanKey& key);
+
+  std::vector<Descriptor> parts_;
+  std::vector<Handle> operations_;
+  int64_t next_virtual_id_ = 1000;  // above those of ConvTensor
+};
+
+}  // namespace actmatch::cuda
