@@ -118,13 +118,12 @@ std::string Descriptor::get_text(cudnnBackendAttributeName_t attribute, Where wh
 }
 
 std::vector<Descriptor> Descriptor::get_descriptors(cudnnBackendAttributeName_t attribute, cudnnBackendDescriptorType_t kind,
-                                                    const std::string& name, Where where) const {
+                                                    const std::string& name, int64_t at_most, Where where) const {
   std::vector<Descriptor> descriptors;
-  const int64_t room = count(attribute, CUDNN_TYPE_BACKEND_DESCRIPTOR, where);
   std::vector<cudnnBackendDescriptor_t> handles;
-  for (int64_t i = 0; i < room; ++i) handles.push_back(descriptors.emplace_back(kind, name, where).get());
-  const int64_t filled = room ? get_raw(attribute, CUDNN_TYPE_BACKEND_DESCRIPTOR, room, handles.data(), where) : 0;
-  while (static_cast<int64_t>(descriptors.size()) > filled) descriptors.pop_back();  // the count above may be an upper bound
+  for (int64_t i = 0; i < at_most; ++i) handles.push_back(descriptors.emplace_back(kind, name, where).get());
+  const int64_t filled = at_most ? get_raw(attribute, CUDNN_TYPE_BACKEND_DESCRIPTOR, at_most, handles.data(), where) : 0;
+  while (static_cast<int64_t>(descriptors.size()) > filled) descriptors.pop_back();
   return descriptors;
 }
 

@@ -66,9 +66,10 @@ class Descriptor {
     get(attribute, type, std::span(values), where);
     return values;
   }
-  // Copies an attribute that is a list of descriptors into descriptors of the given kind. cuDNN fills existing ones in.
+  // Copies an attribute that is a list of descriptors into new ones of the given kind. Not every attribute tells its count beforehand
+  // (knob choices answer 0), hence the bound.
   std::vector<Descriptor> get_descriptors(cudnnBackendAttributeName_t attribute, cudnnBackendDescriptorType_t kind, const std::string& name,
-                                          Where where = Where::current()) const;
+                                          int64_t at_most, Where where = Where::current()) const;
 
  private:
   template <class T>

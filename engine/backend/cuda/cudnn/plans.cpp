@@ -48,8 +48,8 @@ Descriptor only(std::vector<Descriptor> one, const char* what) {
 EngineChoice choice_of(const Descriptor& engine, const Descriptor& configuration) {
   EngineChoice choice;
   choice.engine = engine.get_int64(CUDNN_ATTR_ENGINE_GLOBAL_INDEX);
-  for (const Descriptor& knob :
-       configuration.get_descriptors(CUDNN_ATTR_ENGINECFG_KNOB_CHOICES, CUDNN_BACKEND_KNOB_CHOICE_DESCRIPTOR, "knob choice")) {
+  for (const Descriptor& knob : configuration.get_descriptors(CUDNN_ATTR_ENGINECFG_KNOB_CHOICES, CUDNN_BACKEND_KNOB_CHOICE_DESCRIPTOR,
+                                                              "knob choice", CUDNN_KNOB_TYPE_COUNTS)) {
     const auto type = knob.get_all<cudnnBackendKnobType_t>(CUDNN_ATTR_KNOB_CHOICE_KNOB_TYPE, CUDNN_TYPE_KNOB_TYPE);
     ACTMATCH_CHECK(type.size() == 1, "a knob of cuDNN has no type");
     choice.knobs[static_cast<int64_t>(type.front())] = knob.get_int64(CUDNN_ATTR_KNOB_CHOICE_KNOB_VALUE);
@@ -82,7 +82,8 @@ std::vector<Descriptor> ask_heuristic(cudnnBackendHeurMode_t mode, const ConvGra
     heuristic.set(CUDNN_ATTR_ENGINEHEUR_MODE, CUDNN_TYPE_HEUR_MODE, 1, &mode);
     heuristic.set(CUDNN_ATTR_ENGINEHEUR_DEVICEPROP, device.impl().properties);
     heuristic.finalize();
-    return heuristic.get_descriptors(CUDNN_ATTR_ENGINEHEUR_RESULTS, CUDNN_BACKEND_ENGINECFG_DESCRIPTOR, "engine configuration");
+    return heuristic.get_descriptors(CUDNN_ATTR_ENGINEHEUR_RESULTS, CUDNN_BACKEND_ENGINECFG_DESCRIPTOR, "engine configuration",
+                                     heuristic.count(CUDNN_ATTR_ENGINEHEUR_RESULTS, CUDNN_TYPE_BACKEND_DESCRIPTOR));
   } catch (const CudnnError& error) {
     if (!error.not_supported()) throw;
     refusal = error.what();
@@ -96,7 +97,7 @@ void judge(PlanList& list, const Descriptor& configuration, Heuristic found_by, 
   PlanCandidate candidate;
   candidate.found_by = found_by;
   const Descriptor engine =
-      only(configuration.get_descriptors(CUDNN_ATTR_ENGINECFG_ENGINE, CUDNN_BACKEND_ENGINE_DESCRIPTOR, "engine"), "engine");
+      only(configuration.get_descriptors(CUDNN_ATTR_ENGINECFG_ENGINE, CUDNN_BACKEND_ENGINE_DESCRIPTOR, "engine", 1), "engine");
   candidate.choice = choice_of(engine, configuration);
   if (!seen.insert(candidate.choice).second) return;
   ++list.candidates;
