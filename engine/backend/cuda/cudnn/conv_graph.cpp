@@ -98,7 +98,9 @@ void ConvGraph::add_tensors(Handle a, Handle b, Handle sum) {
 }
 
 // conv -> + residual -> + bias -> activation. cuDNN's precompiled engines know this order; with the bias first only runtime-compiled ones
-// match, and a sum is a sum.
+// match, and a sum is a sum. They want the bias in the type of y, and a ReLU without a ceiling: for a clipped one there is a single slow
+// engine without tensor cores beside the runtime-compiled ones, so in the fast precisions it is better to fuse a plain ReLU and to leave
+// the ceiling to the next kernel.
 void ConvGraph::build_forward(const PlanKey& key) {
   const cudnnDataType_t type = memory_type(key.precision);
   const std::array<int64_t, 4> shape = y_shape(key.shape);

@@ -73,7 +73,8 @@ ConvGraph make_graph(const PlanKey& key) {
   }
 }
 
-// What one heuristic names; empty, with the reason in `refusal`, when it knows nothing for this graph.
+// What one heuristic names; empty, with the reason in `refusal`, when it knows nothing for this graph (some say so by a status, some by an
+// empty list).
 std::vector<Descriptor> ask_heuristic(cudnnBackendHeurMode_t mode, const ConvGraph& graph, const DeviceDescription& device,
                                       std::string& refusal) {
   try {
@@ -82,8 +83,9 @@ std::vector<Descriptor> ask_heuristic(cudnnBackendHeurMode_t mode, const ConvGra
     heuristic.set(CUDNN_ATTR_ENGINEHEUR_MODE, CUDNN_TYPE_HEUR_MODE, 1, &mode);
     heuristic.set(CUDNN_ATTR_ENGINEHEUR_DEVICEPROP, device.impl().properties);
     heuristic.finalize();
-    return heuristic.get_descriptors(CUDNN_ATTR_ENGINEHEUR_RESULTS, CUDNN_BACKEND_ENGINECFG_DESCRIPTOR, "engine configuration",
-                                     heuristic.count(CUDNN_ATTR_ENGINEHEUR_RESULTS, CUDNN_TYPE_BACKEND_DESCRIPTOR));
+    const int64_t count = heuristic.count(CUDNN_ATTR_ENGINEHEUR_RESULTS, CUDNN_TYPE_BACKEND_DESCRIPTOR);
+    if (count == 0 && refusal.empty()) refusal = "its heuristics name no engine for it";
+    return heuristic.get_descriptors(CUDNN_ATTR_ENGINEHEUR_RESULTS, CUDNN_BACKEND_ENGINECFG_DESCRIPTOR, "engine configuration", count);
   } catch (const CudnnError& error) {
     if (!error.not_supported()) throw;
     refusal = error.what();
@@ -139,7 +141,7 @@ std::string PlanList::summary() const {
                      " candidates (" + std::to_string(nondeterministic) + " not deterministic, " + std::to_string(wrong_precision) +
                      " of another precision, " + std::to_string(too_much_workspace) + " over the workspace limit, " +
                      std::to_string(refused) + " refused)";
-  if (!last_refusal.empty()) text += "; cuDNN: " + last_refusal;
+  if (!last_refusal.empty() && (plans.empty() || refused > 0)) text += "; cuDNN: " + last_refusal;
   return text;
 }
 
