@@ -33,13 +33,13 @@ std::string number(cudnnBackendAttributeName_t attribute) { return "attribute " 
 
 CudnnError::CudnnError(cudnnStatus_t status, const std::string& message) : Error(code_of(status), message), status_(status) {}
 
-void check(cudnnStatus_t status, const std::string& call, std::source_location where) {
+void check(cudnnStatus_t status, const std::string& call, Where where) {
   if (status == CUDNN_STATUS_SUCCESS) return;
   const std::string detail = last_error_text();
-  std::string file = where.file_name();
+  std::string file = where.file;
   if (const size_t engine = file.rfind("engine/"); engine != std::string::npos) file.erase(0, engine);
   throw CudnnError(status, std::string(cudnnGetErrorString(status)) + " from " + call + (detail.empty() ? "" : ": " + detail) + " (" +
-                               file + ":" + std::to_string(where.line()) + ")");
+                               file + ":" + std::to_string(where.line) + ")");
 }
 
 Descriptor::Descriptor(cudnnBackendDescriptorType_t type, std::string name, Where where) : name_(std::move(name)) {

@@ -4,7 +4,6 @@
 
 #include <cudnn_graph.h>
 
-#include <source_location>
 #include <span>
 #include <string>
 #include <vector>
@@ -12,6 +11,13 @@
 #include "engine/core/error.h"
 
 namespace actmatch::cuda {
+
+// A line of the source, for messages: as a default argument, the caller's. (std::source_location, which clang 14 does not have.)
+struct Where {
+  const char* file = "";
+  int line = 0;
+  static constexpr Where current(const char* file = __builtin_FILE(), int line = __builtin_LINE()) { return {file, line}; }
+};
 
 // What a call of cuDNN failed with. `what` has status, cuDNN's own explanation, call, file and line, on one line.
 class CudnnError : public Error {
@@ -26,13 +32,11 @@ class CudnnError : public Error {
 };
 
 // Throws CudnnError unless the status is success; `call` names the function and what it was about.
-void check(cudnnStatus_t status, const std::string& call, std::source_location where = std::source_location::current());
+void check(cudnnStatus_t status, const std::string& call, Where where = Where::current());
 
 // One backend descriptor. Every call is checked and throws CudnnError; `where` is the caller's line, for the message.
 class Descriptor {
  public:
-  using Where = std::source_location;
-
   // `name` says in messages which descriptor it was: "tensor x".
   Descriptor(cudnnBackendDescriptorType_t type, std::string name, Where where = Where::current());
   ~Descriptor();

@@ -83,9 +83,11 @@ std::vector<Descriptor> ask_heuristic(cudnnBackendHeurMode_t mode, const ConvGra
     heuristic.set(CUDNN_ATTR_ENGINEHEUR_MODE, CUDNN_TYPE_HEUR_MODE, 1, &mode);
     heuristic.set(CUDNN_ATTR_ENGINEHEUR_DEVICEPROP, device.impl().properties);
     heuristic.finalize();
-    const int64_t count = heuristic.count(CUDNN_ATTR_ENGINEHEUR_RESULTS, CUDNN_TYPE_BACKEND_DESCRIPTOR);
-    if (count == 0 && refusal.empty()) refusal = "its heuristics name no engine for it";
-    return heuristic.get_descriptors(CUDNN_ATTR_ENGINEHEUR_RESULTS, CUDNN_BACKEND_ENGINECFG_DESCRIPTOR, "engine configuration", count);
+    std::vector<Descriptor> configurations =
+        heuristic.get_descriptors(CUDNN_ATTR_ENGINEHEUR_RESULTS, CUDNN_BACKEND_ENGINECFG_DESCRIPTOR, "engine configuration",
+                                  heuristic.count(CUDNN_ATTR_ENGINEHEUR_RESULTS, CUDNN_TYPE_BACKEND_DESCRIPTOR));
+    if (configurations.empty() && refusal.empty()) refusal = "its heuristics name no engine for it";
+    return configurations;
   } catch (const CudnnError& error) {
     if (!error.not_supported()) throw;
     refusal = error.what();
