@@ -254,8 +254,8 @@ TEST_P(Plans, EveryConvolutionHasOne) {
 }
 
 // Backward data with the skip connection's gradient and the derivative of the activation before. Only runtime-compiled engines fuse these,
-// and asking takes a third of a second each, so this is a sample: every third convolution, in bf16, 64 pictures. They are named, not built:
-// that would need a driver.
+// and asking takes a sixth of a second or more each, so this is a sample: every third convolution, in bf16, 64 pictures. They are named,
+// not built: that would need a driver.
 TEST_P(Plans, FusedBackwardDataIsOffered) {
   if (!a_driver_is_there()) GTEST_SKIP() << "no libcuda.so.1, which cuDNN wants to see before it offers engines that it compiles itself";
   int asked = 0, number = 0;
