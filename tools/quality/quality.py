@@ -32,7 +32,7 @@ def boxes(entry, label, photo, pre, size):
     scale, left, top = geometry(photo, pre, size)
     found = []
     for o in entry.get("objects", []):
-        if label in o.get("imagenet", []) and "box" in o:
+        if (label in o.get("imagenet", []) or label == o.get("label")) and "box" in o:
             x0, y0, x1, y1 = (np.clip(v * scale - d, 0, size) for v, d in zip(o["box"], (left, top, left, top)))
             if x1 > x0 and y1 > y0:
                 found.append((x0, y0, x1, y1))

@@ -16,6 +16,7 @@ std::string dnnl_version_text() {
 
 #if DNNL_VERSION_MAJOR >= 3
 bool is_blocked(const MemoryDesc& desc) { return desc.get_format_kind() == dnnl::memory::format_kind::blocked; }
+Dims dims_of(const MemoryDesc& desc) { return desc.get_dims(); }
 
 Blocking blocking_of(const MemoryDesc& desc) {
   return {desc.get_dims(),       desc.get_padded_dims(), desc.get_strides(),
@@ -23,6 +24,7 @@ Blocking blocking_of(const MemoryDesc& desc) {
 }
 #else
 bool is_blocked(const MemoryDesc& desc) { return desc.data.format_kind == dnnl_blocked; }
+Dims dims_of(const MemoryDesc& desc) { return desc.dims(); }
 
 Blocking blocking_of(const MemoryDesc& desc) {
   const dnnl_memory_desc_t& d = desc.data;

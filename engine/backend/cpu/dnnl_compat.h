@@ -22,6 +22,7 @@ struct Blocking {
   int64_t offset = 0;
 };
 Blocking blocking_of(const MemoryDesc& desc);
+Dims dims_of(const MemoryDesc& desc);     // of any descriptor, opaque formats included
 bool is_blocked(const MemoryDesc& desc);  // false for oneDNN's opaque formats (Winograd, packed)
 
 MemoryDesc plain_desc(const std::vector<int64_t>& shape);            // row-major fp32; a scalar becomes one element

@@ -113,7 +113,7 @@ void ConvLikeStep<Traits>::prepare_backward_weights(Lowering& l, const ConvGeome
                                                     const typename Forward::primitive_desc& hint) {
   const dnnl::primitive_attr attr = user_scratchpad_attr();
   const bool with_bias = l.wants(2);
-  const MemoryDesc any_w = any_desc(w_->desc.dims());
+  const MemoryDesc any_w = any_desc(dims_of(w_->desc));
   auto pd = Traits::backward_weights_pd(l.engine(), any_desc(l.input_shape(0)), any_w, with_bias ? &bias_desc_ : nullptr,
                                         any_desc(l.output_shape()), geometry, attr, hint);
   weights_x_ = pd.src_desc();
