@@ -1,5 +1,6 @@
 // cuDNN has a plan for every convolution of the supported networks on an H200: deterministic, in the precision asked for, within the
-// workspace limit. From a description of the device (tests/data/cuda/h200.json), so no GPU is needed; nothing is executed.
+// workspace limit. From a description of the device (tests/data/cuda/h200.json), so no GPU is needed; nothing is executed. That file is not
+// read from a device: it holds the published facts, and its two clocks are guesses.
 // Depthwise convolutions are not asked about: kernels/depthwise.cu does them.
 #ifndef ACTMATCH_HAVE_CUDNN
 #include <gtest/gtest.h>
