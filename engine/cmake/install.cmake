@@ -19,6 +19,7 @@ add_custom_command(
   COMMENT "Putting libactmatch.a together" VERBATIM)
 add_custom_target(actmatch_bundle ALL DEPENDS ${bundle})
 
+get_filename_component(actmatch_dnnl_folder ${ACTMATCH_DNNL_LIBRARY} DIRECTORY)
 configure_package_config_file(${CMAKE_CURRENT_LIST_DIR}/actmatchConfig.cmake.in ${CMAKE_CURRENT_BINARY_DIR}/actmatchConfig.cmake
   INSTALL_DESTINATION ${CMAKE_INSTALL_LIBDIR}/cmake/actmatch PATH_VARS CMAKE_INSTALL_LIBDIR CMAKE_INSTALL_INCLUDEDIR)
 write_basic_package_version_file(${CMAKE_CURRENT_BINARY_DIR}/actmatchConfigVersion.cmake COMPATIBILITY SameMinorVersion)

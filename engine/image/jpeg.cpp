@@ -2,7 +2,6 @@
 
 #include <turbojpeg.h>
 
-#include <limits>
 #include <memory>
 #include <new>
 #include <type_traits>
@@ -55,10 +54,11 @@ std::vector<uint8_t> decode_jpeg(std::span<const std::byte> bytes, int component
   if (!decompressor) return {};
   const bool inks = components == 4;
   std::vector<uint8_t> samples(static_cast<size_t>(width) * static_cast<size_t>(height) * (inks ? 4 : 3));
-  // Limited scans: a small progressive file can ask for as many passes over the picture as it has scans.
+  // Limited scans: a small progressive file can ask for as many passes over the picture as it has scans. Stopping at warnings:
+  // libjpeg-turbo fills in what damaged data lack and calls that a warning, and a warning before a failure makes the failure look like one
+  // too.
   if (tjDecompress2(decompressor.get(), data_of(bytes), bytes.size(), samples.data(), width, 0, height, inks ? TJPF_CMYK : TJPF_RGB,
-                    TJFLAG_LIMITSCANS) != 0 &&
-      tjGetErrorCode(decompressor.get()) != TJERR_WARNING) {
+                    TJFLAG_LIMITSCANS | TJFLAG_STOPONWARNING) != 0) {
     reason = tjGetErrorStr2(decompressor.get());
     return {};
   }

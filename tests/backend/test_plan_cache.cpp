@@ -12,6 +12,7 @@
 
 #include "engine/core/error.h"
 #include "engine/image/file.h"
+#include "tests/support/temporary_folder.h"
 
 namespace actmatch::cuda {
 namespace {
@@ -30,14 +31,6 @@ PlanRecord record_number(int64_t n) { return {{n, {{2, 4 * n}, {13, 0}}}, static
 
 class PlanCacheFile : public ::testing::Test {
  protected:
-  PlanCacheFile() {
-    std::string name = (std::filesystem::temp_directory_path() / "actmatch-plans-XXXXXX").string();
-    if (!::mkdtemp(name.data())) ADD_FAILURE() << "no temporary folder";
-    folder_ = name;
-    path_ = folder_ + "/plans.json";
-  }
-  ~PlanCacheFile() override { std::filesystem::remove_all(folder_); }
-
   PlanCache open(const PlanMachine& machine = kH200) {
     return {path_, machine, [this](const std::string& line) { notices_.push_back(line); }};
   }
@@ -67,7 +60,8 @@ class PlanCacheFile : public ::testing::Test {
     ASSERT_TRUE(cache.save());
   }
 
-  std::string folder_, path_;
+  test::TemporaryFolder folder_;
+  std::string path_ = folder_ / "plans.json";
   std::vector<std::string> notices_;
 };
 
@@ -190,8 +184,9 @@ TEST_F(PlanCacheFile, OtherFormatsAndVersionsAreStale) {
 }
 
 TEST_F(PlanCacheFile, AFileThatCannotBeWrittenIsNotFatal) {
-  write_file_atomically(folder_ + "/plain", "x");
-  for (const std::string& path : {folder_ + "/plain/plans.json", folder_}) {  // below a file, and a folder: root cannot write there either
+  write_file_atomically(folder_ / "plain", "x");
+  for (const std::string& path :
+       {folder_ / "plain/plans.json", folder_.path()}) {  // below a file, and a folder: root cannot write there either
     notices_.clear();
     PlanCache cache(path, kH200, [this](const std::string& line) { notices_.push_back(line); });
     notices_.clear();
@@ -208,7 +203,7 @@ TEST_F(PlanCacheFile, AFileThatCannotBeWrittenIsNotFatal) {
 }
 
 TEST_F(PlanCacheFile, CreatesItsFolder) {
-  path_ = folder_ + "/a/b/plans.json";
+  path_ = folder_ / "a/b/plans.json";
   write_good_file();
   EXPECT_EQ(open().find(key_number(1)), record_number(1));
 }

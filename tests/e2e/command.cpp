@@ -56,17 +56,6 @@ Outcome run_actmatch(const std::vector<std::string>& arguments, const std::strin
   return outcome;
 }
 
-TemporaryFolder::TemporaryFolder() {
-  std::string pattern = (fs::temp_directory_path() / "actmatch-e2e-XXXXXX").string();
-  if (!::mkdtemp(pattern.data())) throw std::runtime_error("no temporary folder");
-  path_ = pattern;
-}
-
-TemporaryFolder::~TemporaryFolder() {
-  std::error_code ignored;
-  fs::remove_all(path_, ignored);
-}
-
 std::vector<std::string> files_under(const std::string& folder) {
   std::vector<std::string> files;
   if (!fs::exists(folder)) return files;

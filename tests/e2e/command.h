@@ -11,9 +11,12 @@
 #include <string>
 #include <vector>
 
+#include "tests/support/temporary_folder.h"
+
 namespace actmatch::e2e {
 
 namespace fs = std::filesystem;
+using test::TemporaryFolder;
 
 struct Outcome {
   int status = -1;  // exit status; 128 + signal where one ended it
@@ -22,19 +25,6 @@ struct Outcome {
 
 // Starts `build/actmatch ARGUMENTS`. With `interrupt_after` (a text), SIGINT is sent as soon as that text shows on stderr or stdout.
 Outcome run_actmatch(const std::vector<std::string>& arguments, const std::string& interrupt_after = {});
-
-// A folder that is gone when the test ends.
-class TemporaryFolder {
- public:
-  TemporaryFolder();
-  ~TemporaryFolder();
-  TemporaryFolder(const TemporaryFolder&) = delete;
-  TemporaryFolder& operator=(const TemporaryFolder&) = delete;
-  std::string operator/(const std::string& name) const { return (path_ / name).string(); }
-
- private:
-  fs::path path_;
-};
 
 inline std::string example(const std::string& name) { return std::string(ACTMATCH_SOURCE_DIR) + "/examples/" + name; }
 inline std::string shapes_model() { return example("shapes96.onnx"); }

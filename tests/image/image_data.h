@@ -5,15 +5,17 @@
 
 #include <algorithm>
 #include <cstdlib>
-#include <filesystem>
-#include <functional>
 #include <string>
 
-#include "engine/core/error.h"
 #include "engine/image/decode.h"
 #include "engine/image/npy.h"
+#include "tests/support/expect_error.h"
+#include "tests/support/temporary_folder.h"
 
 namespace actmatch::image_tests {
+
+using test::expect_error;
+using test::TemporaryFolder;
 
 inline std::string data_path(const std::string& name) { return std::string(ACTMATCH_SOURCE_DIR) + "/tests/data/images/" + name; }
 
@@ -50,39 +52,5 @@ inline Difference difference(const Image& a, const Image& b) {
   d.mean /= static_cast<double>(a.rgb.size());
   return d;
 }
-
-// Runs `action` and expects an Error of this code whose message is one line and holds each of `parts`.
-inline void expect_error(ErrorCode code, const std::vector<std::string>& parts, const std::function<void()>& action) {
-  try {
-    action();
-    ADD_FAILURE() << "no error where one about '" << parts.front() << "' belongs";
-  } catch (const Error& error) {
-    const std::string message = error.what();
-    EXPECT_EQ(static_cast<int>(error.code()), static_cast<int>(code)) << message;
-    EXPECT_EQ(message.find('\n'), std::string::npos) << message;
-    for (const std::string& part : parts) EXPECT_NE(message.find(part), std::string::npos) << "'" << part << "' is not in: " << message;
-  }
-}
-
-// A fresh folder for one test, removed with it.
-class TemporaryFolder {
- public:
-  TemporaryFolder() {
-    std::string pattern = (std::filesystem::temp_directory_path() / "actmatch-test-XXXXXX").string();
-    if (!::mkdtemp(pattern.data())) ADD_FAILURE() << "no temporary folder";
-    path_ = pattern;
-  }
-  ~TemporaryFolder() {
-    std::error_code ignored;
-    std::filesystem::remove_all(path_, ignored);
-  }
-  TemporaryFolder(const TemporaryFolder&) = delete;
-  TemporaryFolder& operator=(const TemporaryFolder&) = delete;
-  const std::string& path() const { return path_; }
-  std::string file(const std::string& name) const { return path_ + "/" + name; }
-
- private:
-  std::string path_;
-};
 
 }  // namespace actmatch::image_tests

@@ -28,8 +28,8 @@ INSTANTIATE_TEST_SUITE_P(Decode, ExactFile,
                                          "bilevel.png", "rgb16.png", "grey16.png", "rgb.bmp", "palette.bmp", "bilevel.bmp", "palette.gif",
                                          "animated.gif"));
 INSTANTIATE_TEST_SUITE_P(DecodeJpeg, ExactFile,  // the same library as PIL's with the same settings, so the same samples
-                         testing::Values("baseline.jpg", "subsampled.jpg", "progressive.jpg", "grey.jpg", "orientation6_little.jpg",
-                                         "orientation8_big.jpg", "cmyk.jpg", "ycck.jpg"));
+                         testing::Values("baseline.jpg", "subsampled.jpg", "subsampled_3x1.jpg", "progressive.jpg", "grey.jpg",
+                                         "orientation6_little.jpg", "orientation8_big.jpg", "cmyk.jpg", "ycck.jpg"));
 
 TEST(Decode, AppliesEveryOrientation) {
   const Image upright = golden_image("rgb.png.npy");
@@ -105,7 +105,7 @@ TEST(Decode, FindsChangedPngBytes) {
 TEST(Decode, SaysWhatAFileIsInstead) {
   TemporaryFolder folder;
   const auto expect = [&](const std::string& content, ErrorCode code, const std::vector<std::string>& parts) {
-    const std::string path = folder.file("thing");
+    const std::string path = folder / "thing";
     write_file_atomically(path, content);
     expect_error(code, parts, [&] { read_image(path); });
   };
@@ -118,7 +118,7 @@ TEST(Decode, SaysWhatAFileIsInstead) {
          ErrorCode::kUnsupported, {"AVIF"});
   expect(std::string("MM\0*1234", 8), ErrorCode::kUnsupported, {"TIFF"});
   expect("%PDF-1.7", ErrorCode::kUnsupported, {"PDF"});
-  expect_error(ErrorCode::kNotFound, {folder.file("nothing")}, [&] { read_image(folder.file("nothing")); });
+  expect_error(ErrorCode::kNotFound, {folder / "nothing"}, [&] { read_image(folder / "nothing"); });
   expect_error(ErrorCode::kInvalidArgument, {folder.path(), "folder"}, [&] { read_image(folder.path()); });
 }
 
@@ -161,6 +161,21 @@ TEST(Decode, RefusesJpegTablesThatDoNotHold) {
   changed = text;
   changed[scan + 6] = '\x33';  // the first component's tables: the fourth ones
   refuse(changed, "Huffman table");
+}
+
+// libjpeg-turbo goes on with grey or shifted blocks; PIL shows them.
+TEST(Decode, RefusesDamagedJpegData) {
+  const std::string jpeg = [] {
+    const std::vector<std::byte> bytes = read_file(data_path("baseline.jpg"));
+    return std::string(reinterpret_cast<const char*>(bytes.data()), bytes.size());
+  }();
+  const size_t end = jpeg.size() - 2;  // of the pixels' data
+  ASSERT_EQ(jpeg.substr(end), "\xff\xd9");
+  const auto refuse = [](const std::string& damaged, const std::string& part) {
+    expect_error(ErrorCode::kFormat, {"'a.jpg'", part}, [&] { decode_image(bytes_of(damaged), "a.jpg"); });
+  };
+  refuse(jpeg.substr(0, end - 40) + jpeg.substr(end), "premature end of data segment");
+  refuse(jpeg.substr(0, end) + std::string(40, '\x55') + jpeg.substr(end), "extraneous bytes");
 }
 
 TEST(Decode, MemoryIsBoundedByThePictureNotByItsData) {

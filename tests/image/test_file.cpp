@@ -22,7 +22,7 @@ size_t entries_of(const std::string& folder) {
 
 TEST(File, WritesAndReplaces) {
   TemporaryFolder folder;
-  const std::string path = folder.file("a.txt");
+  const std::string path = folder / "a.txt";
   write_file_atomically(path, "first and longer");
   write_file_atomically(path, "second");
   EXPECT_EQ(text_of(path), "second");
@@ -33,21 +33,21 @@ TEST(File, WritesAndReplaces) {
 
 TEST(File, FollowsSymbolicLinks) {
   TemporaryFolder folder;
-  write_file_atomically(folder.file("target"), "old");
-  std::filesystem::create_symlink("target", folder.file("link"));
-  write_file_atomically(folder.file("link"), "new");
-  EXPECT_EQ(text_of(folder.file("target")), "new");
-  EXPECT_TRUE(std::filesystem::is_symlink(folder.file("link")));
+  write_file_atomically(folder / "target", "old");
+  std::filesystem::create_symlink("target", folder / "link");
+  write_file_atomically(folder / "link", "new");
+  EXPECT_EQ(text_of(folder / "target"), "new");
+  EXPECT_TRUE(std::filesystem::is_symlink(folder / "link"));
 }
 
 TEST(File, FailuresSayWhyAndLeaveNothing) {
   TemporaryFolder folder;
-  write_file_atomically(folder.file("plain"), "x");
+  write_file_atomically(folder / "plain", "x");
   // Below a regular file nobody can write, root neither.
-  expect_error(ErrorCode::kIo, {"plain/a.png", "choose another path"}, [&] { write_file_atomically(folder.file("plain/a.png"), "x"); });
-  expect_error(ErrorCode::kIo, {"none/a.png", "create the folder"}, [&] { write_file_atomically(folder.file("none/a.png"), "x"); });
+  expect_error(ErrorCode::kIo, {"plain/a.png", "choose another path"}, [&] { write_file_atomically(folder / "plain/a.png", "x"); });
+  expect_error(ErrorCode::kIo, {"none/a.png", "create the folder"}, [&] { write_file_atomically(folder / "none/a.png", "x"); });
   expect_error(ErrorCode::kIo, {folder.path(), "name a file"}, [&] { write_file_atomically(folder.path(), "x"); });
-  expect_error(ErrorCode::kIo, {"shorter name"}, [&] { write_file_atomically(folder.file(std::string(400, 'n')), "x"); });
+  expect_error(ErrorCode::kIo, {"shorter name"}, [&] { write_file_atomically(folder / std::string(400, 'n'), "x"); });
   EXPECT_EQ(entries_of(folder.path()), 1u);
 }
 
@@ -61,7 +61,7 @@ TEST(File, AFullDeviceIsReportedAndStaysADevice) {
 
 TEST(File, AFailureMidwayKeepsTheOldFile) {
   TemporaryFolder folder;
-  const std::string path = folder.file("a.bin");
+  const std::string path = folder / "a.bin";
   write_file_atomically(path, "old");
   // A limit on the size of files stands for a disk that fills up while writing.
   rlimit before{};
@@ -94,24 +94,24 @@ TEST(File, ReadsWhatHasNoSize) {
 
 TEST(File, Folders) {
   TemporaryFolder folder;
-  make_folder(folder.file("a/b/c"));
-  make_folder(folder.file("a/b/c"));
-  EXPECT_TRUE(is_folder(folder.file("a/b/c")));
-  EXPECT_FALSE(is_folder(folder.file("none")));
-  write_file_atomically(folder.file("plain"), "x");
-  EXPECT_FALSE(is_folder(folder.file("plain")));
-  expect_error(ErrorCode::kIo, {"plain"}, [&] { make_folder(folder.file("plain")); });
-  expect_error(ErrorCode::kIo, {"plain/under"}, [&] { make_folder(folder.file("plain/under")); });
+  make_folder(folder / "a/b/c");
+  make_folder(folder / "a/b/c");
+  EXPECT_TRUE(is_folder(folder / "a/b/c"));
+  EXPECT_FALSE(is_folder(folder / "none"));
+  write_file_atomically(folder / "plain", "x");
+  EXPECT_FALSE(is_folder(folder / "plain"));
+  expect_error(ErrorCode::kIo, {"plain"}, [&] { make_folder(folder / "plain"); });
+  expect_error(ErrorCode::kIo, {"plain/under"}, [&] { make_folder(folder / "plain/under"); });
 }
 
 TEST(File, ListsPictures) {
   TemporaryFolder folder;
   expect_error(ErrorCode::kNotFound, {"no picture", folder.path(), ".png"}, [&] { list_images(folder.path()); });
-  for (const char* name : {"b.JPG", "a.png", "c.txt", ".hidden.png", "d.jpeg"}) write_file_atomically(folder.file(name), "x");
-  make_folder(folder.file("folder.png"));
-  EXPECT_EQ(list_images(folder.path()), (std::vector<std::string>{folder.file("a.png"), folder.file("b.JPG"), folder.file("d.jpeg")}));
-  expect_error(ErrorCode::kNotFound, {"none"}, [&] { list_images(folder.file("none")); });
-  expect_error(ErrorCode::kInvalidArgument, {"a.png", "not a folder"}, [&] { list_images(folder.file("a.png")); });
+  for (const char* name : {"b.JPG", "a.png", "c.txt", ".hidden.png", "d.jpeg"}) write_file_atomically(folder / name, "x");
+  make_folder(folder / "folder.png");
+  EXPECT_EQ(list_images(folder.path()), (std::vector<std::string>{folder / "a.png", folder / "b.JPG", folder / "d.jpeg"}));
+  expect_error(ErrorCode::kNotFound, {"none"}, [&] { list_images(folder / "none"); });
+  expect_error(ErrorCode::kInvalidArgument, {"a.png", "not a folder"}, [&] { list_images(folder / "a.png"); });
 }
 
 TEST(File, Base64) {

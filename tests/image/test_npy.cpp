@@ -55,9 +55,9 @@ TEST(Npy, RoundTrips) {
 TEST(Npy, FilesOnDisk) {
   TemporaryFolder folder;
   const std::vector<float> values = {1, 2, 3};
-  write_npy(folder.file("a.npy"), Tensor::of<float>({3}, values));
-  EXPECT_EQ(read_npy(folder.file("a.npy")).view<float>()[2], 3);
-  expect_error(ErrorCode::kNotFound, {"b.npy"}, [&] { read_npy(folder.file("b.npy")); });
+  write_npy(folder / "a.npy", Tensor::of<float>({3}, values));
+  EXPECT_EQ(read_npy(folder / "a.npy").view<float>()[2], 3);
+  expect_error(ErrorCode::kNotFound, {"b.npy"}, [&] { read_npy(folder / "b.npy"); });
 }
 
 TEST(Npy, WidensEveryType) {

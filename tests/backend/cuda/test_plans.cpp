@@ -13,16 +13,17 @@ TEST(Plans, EveryConvolutionHasOne) { GTEST_SKIP() << "built without cuDNN (see 
 
 #include <algorithm>
 #include <cstdio>
-#include <functional>
 #include <set>
 
 #include "engine/backend/cuda/cudnn/device.h"
 #include "engine/backend/cuda/cudnn/plans.h"
-#include "engine/core/error.h"
 #include "engine/image/file.h"
+#include "tests/support/expect_error.h"
 
 namespace actmatch::cuda {
 namespace {
+
+using test::expect_error;
 
 // One convolution of a network: its shape for one picture, and what stands around it.
 struct Layer {
@@ -174,18 +175,6 @@ PlanLimits limits() {
 
 bool has_note(const PlanCandidate& plan, const std::string& note) {
   return std::find(plan.numerical_notes.begin(), plan.numerical_notes.end(), note) != plan.numerical_notes.end();
-}
-
-void expect_error(ErrorCode code, const std::vector<std::string>& parts, const std::function<void()>& action) {
-  try {
-    action();
-    ADD_FAILURE() << "no error where one about '" << parts.front() << "' belongs";
-  } catch (const Error& error) {
-    const std::string message = error.what();
-    EXPECT_EQ(error.code(), code) << message;
-    EXPECT_EQ(message.find('\n'), std::string::npos) << message;
-    for (const std::string& part : parts) EXPECT_NE(message.find(part), std::string::npos) << "no '" << part << "' in: " << message;
-  }
 }
 
 struct NamedNetwork {

@@ -1,5 +1,8 @@
-"""Makes the small pictures of this folder and what PIL reads from them. Run it here: python3 make_images.py (Pillow, NumPy)."""
+"""Makes the small pictures of this folder and what PIL reads from them. Run it here: python3 make_images.py (Pillow, NumPy, cjpeg of
+libjpeg-turbo)."""
+import os
 import struct
+import subprocess
 import zlib
 
 import numpy as np
@@ -81,10 +84,14 @@ png("bomb.png", struct.pack(">IIBBBBB", 1, 1, 8, 2, 0, 0, 0), bytes(1 << 22))
 for o in range(1, 9):
     stored(rgb, o).save(f"orientation{o}.png", exif=exif(o, "<" if o % 2 else ">"))
 
-# JPEG; the quality is high so that decoders differ by rounding alone.
+# JPEG. One of a kind of subsampling that PIL does not write and TurboJPEG has no name for.
 big = Image.fromarray(base(40, 24))
 big.save("baseline.jpg", quality=95, subsampling=0)
 big.save("subsampled.jpg", quality=95, subsampling=2)
+big.save("subsampled.ppm")
+with open("subsampled_3x1.jpg", "wb") as file:
+    subprocess.run(["cjpeg", "-quality", "95", "-sample", "3x1,1x1,1x1", "subsampled.ppm"], stdout=file, check=True)
+os.remove("subsampled.ppm")
 big.save("progressive.jpg", quality=95, progressive=True)
 big.convert("L").save("grey.jpg", quality=95)
 stored(base(40, 24), 6).save("orientation6_little.jpg", quality=95, exif=exif(6, "<"))
@@ -98,7 +105,7 @@ Image.fromarray(np.concatenate([255 - ycc, np.full((24, 40, 1), 60, np.uint8)], 
 data = bytearray(open("ycck.jpg", "rb").read())
 data[data.index(b"Adobe") + 11] = 2
 open("ycck.jpg", "wb").write(data)
-for name in "baseline subsampled progressive grey orientation6_little orientation8_big cmyk ycck".split():
+for name in "baseline subsampled subsampled_3x1 progressive grey orientation6_little orientation8_big cmyk ycck".split():
     golden(name + ".jpg")
 
 # Resizing and cropping as torchvision's Resize(round(S * 256 / 224)) and CenterCrop(S) do on PIL pictures. Noise, so that a wrong

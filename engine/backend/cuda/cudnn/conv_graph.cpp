@@ -5,8 +5,6 @@
 #include <string>
 #include <utility>
 
-#include "engine/backend/cuda/cudnn/plans.h"
-
 namespace actmatch::cuda {
 namespace {
 
@@ -84,17 +82,27 @@ ConvGraph::Handle ConvGraph::convolution(const PlanKey& key) {
   return keep(std::move(descriptor));
 }
 
-void ConvGraph::add_tensors(Handle a, Handle b, Handle sum) {
-  Descriptor addition = pointwise(CUDNN_POINTWISE_ADD, "addition");
-  addition.finalize();
-  const Handle mode = keep(std::move(addition));
-  Descriptor operation(CUDNN_BACKEND_OPERATION_POINTWISE_DESCRIPTOR, "operation add");
-  operation.set(CUDNN_ATTR_OPERATION_POINTWISE_PW_DESCRIPTOR, std::span<const Handle>(&mode, 1));
-  operation.set(CUDNN_ATTR_OPERATION_POINTWISE_XDESC, std::span<const Handle>(&a, 1));
-  operation.set(CUDNN_ATTR_OPERATION_POINTWISE_BDESC, std::span<const Handle>(&b, 1));
-  operation.set(CUDNN_ATTR_OPERATION_POINTWISE_YDESC, std::span<const Handle>(&sum, 1));
+void ConvGraph::add_operation(Descriptor operation, std::initializer_list<Argument> arguments) {
+  for (const auto& [attribute, argument] : arguments) operation.set(attribute, std::span<const Handle>(&argument, 1));
   operation.finalize();
   operations_.push_back(keep(std::move(operation)));
+}
+
+void ConvGraph::add_pointwise(Descriptor mode, const char* name, std::initializer_list<Argument> arguments) {
+  mode.finalize();
+  Descriptor operation(CUDNN_BACKEND_OPERATION_POINTWISE_DESCRIPTOR, name);
+  const Handle kept = keep(std::move(mode));
+  operation.set(CUDNN_ATTR_OPERATION_POINTWISE_PW_DESCRIPTOR, std::span<const Handle>(&kept, 1));
+  add_operation(std::move(operation), arguments);
+}
+
+ConvGraph::Handle ConvGraph::add_addend(Handle a, Handle b, bool last, ConvTensor result, const char* result_name,
+                                        std::array<int64_t, 4> nchw, cudnnDataType_t type) {
+  const Handle sum = link(last, id(result), result_name, nchw, type);
+  add_pointwise(
+      pointwise(CUDNN_POINTWISE_ADD, "addition"), "operation add",
+      {{CUDNN_ATTR_OPERATION_POINTWISE_XDESC, a}, {CUDNN_ATTR_OPERATION_POINTWISE_BDESC, b}, {CUDNN_ATTR_OPERATION_POINTWISE_YDESC, sum}});
+  return sum;
 }
 
 // conv -> + residual -> + bias -> activation. cuDNN's precompiled engines know this order; with the bias first only runtime-compiled ones
@@ -110,38 +118,26 @@ void ConvGraph::build_forward(const PlanKey& key) {
   const Handle conv = convolution(key);
   Handle y = link(!key.residual && !key.bias && !activation, id(ConvTensor::kY), "y", shape, type);
   Descriptor operation(CUDNN_BACKEND_OPERATION_CONVOLUTION_FORWARD_DESCRIPTOR, "operation convolution forward");
-  operation.set(CUDNN_ATTR_OPERATION_CONVOLUTION_FORWARD_CONV_DESC, std::span<const Handle>(&conv, 1));
-  operation.set(CUDNN_ATTR_OPERATION_CONVOLUTION_FORWARD_X, std::span<const Handle>(&x, 1));
-  operation.set(CUDNN_ATTR_OPERATION_CONVOLUTION_FORWARD_W, std::span<const Handle>(&w, 1));
-  operation.set(CUDNN_ATTR_OPERATION_CONVOLUTION_FORWARD_Y, std::span<const Handle>(&y, 1));
   operation.set(CUDNN_ATTR_OPERATION_CONVOLUTION_FORWARD_ALPHA, 1.0f);
   operation.set(CUDNN_ATTR_OPERATION_CONVOLUTION_FORWARD_BETA, 0.0f);
-  operation.finalize();
-  operations_.push_back(keep(std::move(operation)));
+  add_operation(std::move(operation), {{CUDNN_ATTR_OPERATION_CONVOLUTION_FORWARD_CONV_DESC, conv},
+                                       {CUDNN_ATTR_OPERATION_CONVOLUTION_FORWARD_X, x},
+                                       {CUDNN_ATTR_OPERATION_CONVOLUTION_FORWARD_W, w},
+                                       {CUDNN_ATTR_OPERATION_CONVOLUTION_FORWARD_Y, y}});
   if (key.residual) {
     const Handle residual = tensor(id(ConvTensor::kAddend), "residual", shape, type, false);
-    const Handle sum = link(!key.bias && !activation, id(ConvTensor::kY), "y", shape, type);
-    add_tensors(y, residual, sum);
-    y = sum;
+    y = add_addend(y, residual, !key.bias && !activation, ConvTensor::kY, "y", shape, type);
   }
   if (key.bias) {
     const Handle bias = tensor(id(ConvTensor::kBias), "bias", {1, key.shape.K, 1, 1}, type, false);
-    const Handle sum = link(!activation, id(ConvTensor::kY), "y", shape, type);
-    add_tensors(y, bias, sum);
-    y = sum;
+    y = add_addend(y, bias, !activation, ConvTensor::kY, "y", shape, type);
   }
   if (activation) {
     Descriptor relu = pointwise(CUDNN_POINTWISE_RELU_FWD, "relu");
     if (key.activation == ConvActivation::kClippedRelu) relu.set(CUDNN_ATTR_POINTWISE_RELU_UPPER_CLIP, static_cast<double>(key.ceiling));
-    relu.finalize();
-    const Handle mode = keep(std::move(relu));
     const Handle result = tensor(id(ConvTensor::kY), "y", shape, type, false);
-    Descriptor apply(CUDNN_BACKEND_OPERATION_POINTWISE_DESCRIPTOR, "operation relu");
-    apply.set(CUDNN_ATTR_OPERATION_POINTWISE_PW_DESCRIPTOR, std::span<const Handle>(&mode, 1));
-    apply.set(CUDNN_ATTR_OPERATION_POINTWISE_XDESC, std::span<const Handle>(&y, 1));
-    apply.set(CUDNN_ATTR_OPERATION_POINTWISE_YDESC, std::span<const Handle>(&result, 1));
-    apply.finalize();
-    operations_.push_back(keep(std::move(apply)));
+    add_pointwise(std::move(relu), "operation relu",
+                  {{CUDNN_ATTR_OPERATION_POINTWISE_XDESC, y}, {CUDNN_ATTR_OPERATION_POINTWISE_YDESC, result}});
   }
 }
 
@@ -156,34 +152,25 @@ void ConvGraph::build_backward_data(const PlanKey& key) {
   const Handle conv = convolution(key);
   Handle dx = link(!key.residual && !activation, id(ConvTensor::kX), "dx", shape, type);
   Descriptor operation(CUDNN_BACKEND_OPERATION_CONVOLUTION_BACKWARD_DATA_DESCRIPTOR, "operation convolution backward data");
-  operation.set(CUDNN_ATTR_OPERATION_CONVOLUTION_BWD_DATA_CONV_DESC, std::span<const Handle>(&conv, 1));
-  operation.set(CUDNN_ATTR_OPERATION_CONVOLUTION_BWD_DATA_W, std::span<const Handle>(&w, 1));
-  operation.set(CUDNN_ATTR_OPERATION_CONVOLUTION_BWD_DATA_DY, std::span<const Handle>(&dy, 1));
-  operation.set(CUDNN_ATTR_OPERATION_CONVOLUTION_BWD_DATA_DX, std::span<const Handle>(&dx, 1));
   operation.set(CUDNN_ATTR_OPERATION_CONVOLUTION_BWD_DATA_ALPHA, 1.0f);
   operation.set(CUDNN_ATTR_OPERATION_CONVOLUTION_BWD_DATA_BETA, 0.0f);
-  operation.finalize();
-  operations_.push_back(keep(std::move(operation)));
+  add_operation(std::move(operation), {{CUDNN_ATTR_OPERATION_CONVOLUTION_BWD_DATA_CONV_DESC, conv},
+                                       {CUDNN_ATTR_OPERATION_CONVOLUTION_BWD_DATA_W, w},
+                                       {CUDNN_ATTR_OPERATION_CONVOLUTION_BWD_DATA_DY, dy},
+                                       {CUDNN_ATTR_OPERATION_CONVOLUTION_BWD_DATA_DX, dx}});
   if (key.residual) {
     const Handle skip = tensor(id(ConvTensor::kAddend), "skip gradient", shape, type, false);
-    const Handle sum = link(!activation, id(ConvTensor::kX), "dx", shape, type);
-    add_tensors(dx, skip, sum);
-    dx = sum;
+    dx = add_addend(dx, skip, !activation, ConvTensor::kX, "dx", shape, type);
   }
   if (activation) {
     Descriptor relu = pointwise(CUDNN_POINTWISE_RELU_BWD, "relu backward");
     if (key.activation == ConvActivation::kClippedRelu) relu.set(CUDNN_ATTR_POINTWISE_RELU_UPPER_CLIP, backward_ceiling(key.ceiling));
-    relu.finalize();
-    const Handle mode = keep(std::move(relu));
     const Handle saved = tensor(id(ConvTensor::kSaved), "saved activation", shape, type, false);
     const Handle result = tensor(id(ConvTensor::kX), "dx", shape, type, false);
-    Descriptor apply(CUDNN_BACKEND_OPERATION_POINTWISE_DESCRIPTOR, "operation relu backward");
-    apply.set(CUDNN_ATTR_OPERATION_POINTWISE_PW_DESCRIPTOR, std::span<const Handle>(&mode, 1));
-    apply.set(CUDNN_ATTR_OPERATION_POINTWISE_XDESC, std::span<const Handle>(&saved, 1));
-    apply.set(CUDNN_ATTR_OPERATION_POINTWISE_DYDESC, std::span<const Handle>(&dx, 1));
-    apply.set(CUDNN_ATTR_OPERATION_POINTWISE_DXDESC, std::span<const Handle>(&result, 1));
-    apply.finalize();
-    operations_.push_back(keep(std::move(apply)));
+    add_pointwise(std::move(relu), "operation relu backward",
+                  {{CUDNN_ATTR_OPERATION_POINTWISE_XDESC, saved},
+                   {CUDNN_ATTR_OPERATION_POINTWISE_DYDESC, dx},
+                   {CUDNN_ATTR_OPERATION_POINTWISE_DXDESC, result}});
   }
 }
 
@@ -194,14 +181,12 @@ void ConvGraph::build_backward_filter(const PlanKey& key) {
   const Handle dw = tensor(id(ConvTensor::kW), "dw", w_shape(key.shape), type, false);
   const Handle conv = convolution(key);
   Descriptor operation(CUDNN_BACKEND_OPERATION_CONVOLUTION_BACKWARD_FILTER_DESCRIPTOR, "operation convolution backward filter");
-  operation.set(CUDNN_ATTR_OPERATION_CONVOLUTION_BWD_FILTER_CONV_DESC, std::span<const Handle>(&conv, 1));
-  operation.set(CUDNN_ATTR_OPERATION_CONVOLUTION_BWD_FILTER_X, std::span<const Handle>(&x, 1));
-  operation.set(CUDNN_ATTR_OPERATION_CONVOLUTION_BWD_FILTER_DY, std::span<const Handle>(&dy, 1));
-  operation.set(CUDNN_ATTR_OPERATION_CONVOLUTION_BWD_FILTER_DW, std::span<const Handle>(&dw, 1));
   operation.set(CUDNN_ATTR_OPERATION_CONVOLUTION_BWD_FILTER_ALPHA, 1.0f);
   operation.set(CUDNN_ATTR_OPERATION_CONVOLUTION_BWD_FILTER_BETA, 0.0f);
-  operation.finalize();
-  operations_.push_back(keep(std::move(operation)));
+  add_operation(std::move(operation), {{CUDNN_ATTR_OPERATION_CONVOLUTION_BWD_FILTER_CONV_DESC, conv},
+                                       {CUDNN_ATTR_OPERATION_CONVOLUTION_BWD_FILTER_X, x},
+                                       {CUDNN_ATTR_OPERATION_CONVOLUTION_BWD_FILTER_DY, dy},
+                                       {CUDNN_ATTR_OPERATION_CONVOLUTION_BWD_FILTER_DW, dw}});
 }
 
 }  // namespace actmatch::cuda

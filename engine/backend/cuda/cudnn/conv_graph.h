@@ -1,10 +1,14 @@
 // The cuDNN operation graph of one convolution with what is fused to it; for the .cpp files of this folder.
 #pragma once
 
+#include <array>
+#include <initializer_list>
+#include <utility>
 #include <vector>
 
 #include "engine/backend/cuda/conv_key.h"
 #include "engine/backend/cuda/cudnn/descriptor.h"
+#include "engine/backend/cuda/cudnn/plans.h"
 
 namespace actmatch::cuda {
 
@@ -23,7 +27,12 @@ class ConvGraph {
   Handle convolution(const PlanKey& key);
   // The tensor between two fused operations, in fp32, or the last one's result in memory.
   Handle link(bool last, int64_t result_id, const char* result_name, std::array<int64_t, 4> nchw, cudnnDataType_t type);
-  void add_tensors(Handle a, Handle b, Handle sum);
+  using Argument = std::pair<cudnnBackendAttributeName_t, Handle>;
+  void add_operation(Descriptor operation, std::initializer_list<Argument> arguments);
+  void add_pointwise(Descriptor mode, const char* name, std::initializer_list<Argument> arguments);
+  // a + b; the sum is `result` in memory when it is the last operation.
+  Handle add_addend(Handle a, Handle b, bool last, ConvTensor result, const char* result_name, std::array<int64_t, 4> nchw,
+                    cudnnDataType_t type);
 
   void build_forward(const PlanKey& key);
   void build_backward_data(const PlanKey& key);
