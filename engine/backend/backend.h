@@ -4,7 +4,9 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <functional>
 #include <memory>
+#include <span>
 #include <string>
 #include <vector>
 
@@ -12,6 +14,15 @@
 #include "engine/graph/graph.h"
 
 namespace actmatch {
+
+// How a device computes the networks. Masks, losses and optimiser state are fp32 in all of them.
+enum class Precision : uint8_t {
+  kF32,   // the reference: fp32 throughout
+  kTf32,  // fp32 in memory, products on tensor cores with 10 bits of mantissa
+  kBf16,  // activations and weights in bf16, sums in fp32
+};
+const char* name_of(Precision precision);         // "fp32", "tf32", "bf16"
+Precision precision_of(const std::string& name);  // throws kInvalidArgument
 
 struct MemoryReport {
   size_t arena_bytes = 0;    // activations, gradients and scratch, shared by lifetime
@@ -51,6 +62,24 @@ class Program {
 
 class Kernels;  // engine/backend/kernels.h
 
+// Work that was issued once and can be issued again, with the same addresses and sizes: one step of the optimisation.
+class Recording {
+ public:
+  virtual ~Recording() = default;
+  virtual void replay() = 0;                       // returns at once where the device works by itself
+  virtual std::string implementation() const = 0;  // "CUDA graph of 143 nodes", "plain calls: <why>"
+};
+
+// A copy of device memory that travels to the host without anybody waiting: progress of a running optimisation.
+class Readback {
+ public:
+  virtual ~Readback() = default;
+  // Asks for the memory as it will be when all work issued so far is done. Does nothing while an earlier request is under way.
+  virtual void request() = 0;
+  // What the latest request that has arrived brought; empty before the first. Never waits.
+  virtual std::span<const float> latest() = 0;
+};
+
 class Backend {
  public:
   virtual ~Backend() = default;
@@ -66,6 +95,14 @@ class Backend {
   virtual void upload(float* device, const float* host, size_t count) = 0;
   virtual void download(float* host, const float* device, size_t count) = 0;
   virtual Kernels& kernels() = 0;
+  virtual Precision precision() const = 0;
+  // Bytes that may still be allocated; 0 where the device does not tell.
+  virtual size_t free_memory() const = 0;
+  // Runs `body` once, records what it issues to this backend (programs' forward and backward, kernels) and returns that for replay. `body`
+  // must neither allocate, upload, download nor depend on anything that changes from step to step outside device memory.
+  virtual std::unique_ptr<Recording> record(const std::function<void()>& body) = 0;
+  virtual std::unique_ptr<Readback> make_readback(const float* device, size_t count) = 0;
+  virtual void synchronize() = 0;             // waits until everything issued is done; where errors of the device show
   virtual void set_threads(int threads) = 0;  // 0: as many as the environment allows
 };
 

@@ -12,6 +12,28 @@ namespace actmatch {
 
 namespace {
 
+class PlainRecording : public Recording {
+ public:
+  explicit PlainRecording(std::function<void()> body) : body_(std::move(body)) {}
+  void replay() override { body_(); }
+  std::string implementation() const override { return "plain calls: there is nothing to wait for on a CPU"; }
+
+ private:
+  std::function<void()> body_;
+};
+
+class PlainReadback : public Readback {
+ public:
+  PlainReadback(const float* memory, size_t count) : memory_(memory), count_(count) {}
+  void request() override { latest_.assign(memory_, memory_ + count_); }
+  std::span<const float> latest() override { return latest_; }
+
+ private:
+  const float* memory_;
+  size_t count_;
+  std::vector<float> latest_;
+};
+
 class CpuBackend : public Backend {
  public:
   explicit CpuBackend(int threads) : engine_(dnnl::engine::kind::cpu, 0), threads_(threads) {}
@@ -53,6 +75,16 @@ class CpuBackend : public Backend {
   void upload(float* device, const float* host, size_t count) override { std::copy_n(host, count, device); }
   void download(float* host, const float* device, size_t count) override { std::copy_n(device, count, host); }
   Kernels& kernels() override { return *kernels_; }
+  Precision precision() const override { return Precision::kF32; }
+  size_t free_memory() const override { return 0; }
+  std::unique_ptr<Recording> record(const std::function<void()>& body) override {
+    body();
+    return std::make_unique<PlainRecording>(body);
+  }
+  std::unique_ptr<Readback> make_readback(const float* device, size_t count) override {
+    return std::make_unique<PlainReadback>(device, count);
+  }
+  void synchronize() override {}
   void set_threads(int threads) override { threads_ = threads; }
 
  private:
