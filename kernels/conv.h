@@ -35,6 +35,17 @@ struct ConvShape {
 struct Clip {
   float low = -std::numeric_limits<float>::infinity(), high = std::numeric_limits<float>::infinity();
 
+  // Where a result `y` of the clip passes a gradient.
+  template <class T>
+  ACTMATCH_HD bool passes(T y) const {
+    return y > static_cast<T>(low) && y < static_cast<T>(high);
+  }
+  // Comparisons, not fmaxf: a NaN is passed on.
+  template <class T>
+  ACTMATCH_HD T operator()(T v) const {
+    if (v < static_cast<T>(low)) v = static_cast<T>(low);
+    return v > static_cast<T>(high) ? static_cast<T>(high) : v;
+  }
   ACTMATCH_HD bool changes() const {
     return low > -std::numeric_limits<float>::infinity() || high < std::numeric_limits<float>::infinity();
   }
