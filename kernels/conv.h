@@ -54,4 +54,20 @@ inline constexpr Clip kNoClip{};
 inline constexpr Clip kReluClip{0.0f, std::numeric_limits<float>::infinity()};
 inline constexpr Clip kRelu6Clip{0.0f, 6.0f};
 
+// y = clip(conv(x, w) + bias + addend); bias and addend (like y) may be null.
+template <class T>
+void conv_ref(T* y, const T* x, const T* w, const T* bias, const T* addend, const ConvShape& shape, const Clip& clip);
+
+// dx = clip(gradient from dy + bias + addend), bias [instances, C]; a transposed convolution has the bias and the clip, a gradient neither.
+template <class T>
+void conv_backward_data_ref(T* dx, const T* dy, const T* w, const T* bias, const T* addend, const ConvShape& shape, const Clip& clip);
+
+// dw = (or +=) the gradient from x and dy.
+template <class T>
+void conv_backward_filter_ref(T* dw, const T* x, const T* dy, const ConvShape& shape, bool accumulate);
+
+// db [instances, channels] = (or +=) the sums of dy [N, positions, channels].
+template <class T>
+void conv_backward_bias_ref(T* db, const T* dy, int64_t N, int64_t positions, int64_t channels, int64_t instances, bool accumulate);
+
 }  // namespace actmatch::kernels
