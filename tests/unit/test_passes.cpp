@@ -298,6 +298,17 @@ TEST(FoldBatchNorm, IntoATransposedConvolutionWithGroups) {
   EXPECT_EQ(rewrite(g, {}, kOptimise).nodes().size(), 1u);
 }
 
+TEST(FoldBatchNorm, NotIntoWeightsForEachPartOfTheBatch) {
+  for (const bool transposed : {false, true}) {
+    Graph g;
+    const ValueId x = g.add_input("x", DType::kF32, {4, 3, 5, 4}), w = g.add_constant("w", noise({2, 3, 3, 3, 2}, 1));
+    const ValueId b = g.add_constant("b", noise({2, 3}, 2));
+    const ValueId y = transposed ? g.add_node("deconv", ConvTransposeAttrs{}, {x, w, b}) : g.add_node("conv", ConvAttrs{}, {x, w, b});
+    g.mark_output(batch_norm(g, y, 10));
+    EXPECT_EQ(rewrite(g, {}, kOptimise).nodes().size(), 2u);
+  }
+}
+
 TEST(FoldBatchNorm, ChainsOfChannelConstantsGoTheSameWay) {
   Graph g;
   const ValueId x = g.add_input("x", DType::kF32, {1, 2, 5, 5}), w = g.add_constant("w", noise({3, 2, 3, 3}, 1));
