@@ -25,7 +25,7 @@ struct Data {
   int images;                              // of an instance
   int groups, result_depth, source_depth;  // channels of a group
   int row_tiles, column_tiles;             // of the largest class
-  bool wide_source, wide_weight, wide_result;
+  bool wide_weight, wide_result;           // 16 bytes at a time
   Clip clip;
 };
 
@@ -53,8 +53,8 @@ struct Block {
   Window h, w;
 };
 
-// Source pixels of the rows.
-template <class T>
+// Source pixels of the rows; kWide: 16 bytes at a time.
+template <class T, bool kWide>
 class SourceLoader {
  public:
   using Layout = Operand<T, kConvRows, true>;
@@ -67,8 +67,7 @@ class SourceLoader {
         taps_h_(block.h.taps),
         taps_w_(block.w.taps),
         step_h_(block.h.step),
-        step_w_(block.w.step),
-        wide_(d.wide_source) {
+        step_w_(block.w.step) {
     const int pixels = block.h.count * block.w.count;
     ACTMATCH_UNROLL
     for (int j = 0; j < Layout::kSlots; ++j) {
@@ -87,7 +86,7 @@ class SourceLoader {
     ACTMATCH_UNROLL
     for (int j = 0; j < Layout::kSlots; ++j) {
       v[j] = {};
-      if (wide_) {
+      if constexpr (kWide) {
         const T* p = address(j, tap_);
         if (p != nullptr) v[j] = load_vector<T, Layout::kVector>(p);
       } else {
@@ -115,7 +114,6 @@ class SourceLoader {
   const T* image_[Layout::kSlots];
   int top_[Layout::kSlots], left_[Layout::kSlots];
   int height_, width_, channels_, depth_, taps_h_, taps_w_, step_h_, step_w_;
-  bool wide_;
   Tap tap_;
 };
 
@@ -249,7 +247,7 @@ __device__ __forceinline__ void write_tile(const Data<T>& d, const Block& block,
   }
 }
 
-template <class T, int kColumns, bool kBackward>
+template <class T, int kColumns, bool kBackward, bool kWide>
 __global__ void __launch_bounds__(kConvThreads, 3) conv_data_kernel(Data<T> d) {
   Block block;
   uint32_t index = blockIdx.x;
@@ -267,7 +265,7 @@ __global__ void __launch_bounds__(kConvThreads, 3) conv_data_kernel(Data<T> d) {
   if (block.first_row >= d.images * block.h.count * block.w.count) return;
 
   using Loader = std::conditional_t<kBackward, ChannelLoader<T, kColumns>, FilterLoader<T, kColumns>>;
-  SourceLoader<T> source(d, block, kBackward ? d.h.small : d.h.large, kBackward ? d.w.small : d.w.large);
+  SourceLoader<T, kWide> source(d, block, kBackward ? d.h.small : d.h.large, kBackward ? d.w.small : d.w.large);
   Loader weight(d, block);
   Product<T, kColumns, true, !kBackward> product;
   const int depth = block.h.taps * block.w.taps * d.source_depth;
@@ -279,6 +277,13 @@ __global__ void __launch_bounds__(kConvThreads, 3) conv_data_kernel(Data<T> d) {
   write_tile<T, kBackward>(d, block, tile, kPitch, kColumns);
 }
 
+template <class T, bool kBackward, bool kWide>
+auto data_kernel(int columns) {
+  return columns == 8    ? conv_data_kernel<T, 8, kBackward, kWide>
+         : columns == 32 ? conv_data_kernel<T, 32, kBackward, kWide>
+                         : conv_data_kernel<T, 64, kBackward, kWide>;
+}
+
 template <class T, bool kBackward>
 cudaError_t launch_data(cudaStream_t stream, T* result, const T* source, const T* weight, const float* bias, const T* addend,
                         const ConvShape& s, const Clip& clip) {
@@ -288,30 +293,25 @@ cudaError_t launch_data(cudaStream_t stream, T* result, const T* source, const T
   const int64_t classes = kBackward ? s.stride_h * s.stride_w : 1;
   const int64_t pixels = kBackward ? ceil_div(s.H, s.stride_h) * ceil_div(s.W, s.stride_w) : s.P * s.Q;
   const int columns = tile_columns(result_depth);
-  Data<T> d{result,
-            source,
-            weight,
-            bias,
-            addend,
-            axis_h(s),
-            axis_w(s),
-            to_int(images),
-            to_int(s.groups),
-            to_int(result_depth),
-            to_int(source_depth),
-            to_int(ceil_div(images * pixels, kConvRows)),
-            to_int(ceil_div(result_depth, columns)),
-            false,
-            false,
-            false,
-            clip};
   constexpr int64_t kVector = kVectorSize<T>;
-  d.wide_source = source_depth % kVector == 0 && aligned16(source);
-  d.wide_weight = C % kVector == 0 && aligned16(weight);
-  d.wide_result = result_depth % kVector == 0 && aligned16(result, addend);
-  const auto kernel = columns == 8    ? conv_data_kernel<T, 8, kBackward>
-                      : columns == 32 ? conv_data_kernel<T, 32, kBackward>
-                                      : conv_data_kernel<T, 64, kBackward>;
+  const Data<T> d{result,
+                  source,
+                  weight,
+                  bias,
+                  addend,
+                  axis_h(s),
+                  axis_w(s),
+                  to_int(images),
+                  to_int(s.groups),
+                  to_int(result_depth),
+                  to_int(source_depth),
+                  to_int(ceil_div(images * pixels, kConvRows)),
+                  to_int(ceil_div(result_depth, columns)),
+                  C % kVector == 0 && aligned16(weight),
+                  result_depth % kVector == 0 && aligned16(result, addend),
+                  clip};
+  const bool wide = source_depth % kVector == 0 && aligned16(source);
+  const auto kernel = wide ? data_kernel<T, kBackward, true>(columns) : data_kernel<T, kBackward, false>(columns);
   const int64_t tiles = static_cast<int64_t>(d.row_tiles) * d.column_tiles;
   if (tiles * classes > (int64_t{1} << 31) / (s.groups * s.instances)) return cudaErrorInvalidValue;
   return launch(stream, kernel, grid_of(tiles * classes * s.groups * s.instances), kConvThreads, d);

@@ -17,15 +17,15 @@ struct Filter {
   ConvAxis h, w;
   int images, groups, channels, filters;  // of an instance; of a group
   int row_tiles, column_tiles, parts, part_pixels;
-  bool wide_x, wide_dy, add;
+  bool wide_dy, add;
 };
 
 struct FilterBlock {
   int instance, group, first_row, first_column, first_pixel, end_pixel;
 };
 
-// x as (tap and channel) by pixels.
-template <class T>
+// x as (tap and channel) by pixels; kWide: 16 bytes at a time.
+template <class T, bool kWide>
 class PatchLoader {
  public:
   using Layout = Operand<T, kConvRows, false>;
@@ -46,7 +46,7 @@ class PatchLoader {
       v[j] = {};
       if (pixel_ < end_) {
         const T* image = x_ + n_ * image_size();
-        if (d_.wide_x) {
+        if constexpr (kWide) {
           const T* p = address(image, tap_);
           if (p != nullptr) v[j] = load_vector<T, Layout::kVector>(p);
         } else {
@@ -126,7 +126,7 @@ class GradientLoader {
   const T* dy_;
 };
 
-template <class T, int kColumns>
+template <class T, int kColumns, bool kWide>
 __global__ void __launch_bounds__(kConvThreads, 3) conv_filter_kernel(Filter<T> d) {
   FilterBlock block;
   uint32_t index = blockIdx.x;
@@ -144,7 +144,7 @@ __global__ void __launch_bounds__(kConvThreads, 3) conv_filter_kernel(Filter<T> 
   block.first_pixel = part * d.part_pixels;
   block.end_pixel = pixels - block.first_pixel < d.part_pixels ? pixels : block.first_pixel + d.part_pixels;
 
-  PatchLoader<T> patches(d, block);
+  PatchLoader<T, kWide> patches(d, block);
   GradientLoader<T, kColumns> gradients(d, block);
   Product<T, kColumns, false, false> product;
   multiply_steps<T>(product, patches, gradients, (block.end_pixel - block.first_pixel + kConvDepth<T> - 1) / kConvDepth<T>);
@@ -162,6 +162,13 @@ __global__ void __launch_bounds__(kConvThreads, 3) conv_filter_kernel(Filter<T> 
     const float sum = tile[thread_index() * kPitch + column];
     *to = d.add ? *to + sum : sum;
   }
+}
+
+template <class T, bool kWide>
+auto filter_kernel(int columns) {
+  return columns == 8    ? conv_filter_kernel<T, 8, kWide>
+         : columns == 32 ? conv_filter_kernel<T, 32, kWide>
+                         : conv_filter_kernel<T, 64, kWide>;
 }
 
 // result[i, k] = (or +=) the sum of parts[i, part, k] over the parts.
@@ -249,10 +256,10 @@ cudaError_t conv_backward_filter(cudaStream_t stream, float* dw, const T* x, con
                     to_int(ceil_div(K, columns)),
                     to_int(parts.count),
                     to_int(parts.pixels),
-                    C % kVectorSize<T> == 0 && aligned16(x),
                     K % kVectorSize<T> == 0 && aligned16(dy),
                     direct && accumulate};
-  const auto kernel = columns == 8 ? conv_filter_kernel<T, 8> : columns == 32 ? conv_filter_kernel<T, 32> : conv_filter_kernel<T, 64>;
+  const bool wide = C % kVectorSize<T> == 0 && aligned16(x);
+  const auto kernel = wide ? filter_kernel<T, true>(columns) : filter_kernel<T, false>(columns);
   const int64_t tiles = static_cast<int64_t>(d.row_tiles) * d.column_tiles * parts.count;
   if (tiles > (int64_t{1} << 31) / (s.groups * s.instances)) return cudaErrorInvalidValue;
   const cudaError_t error = launch(stream, kernel, grid_of(tiles * s.groups * s.instances), kConvThreads, d);
