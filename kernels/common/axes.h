@@ -43,6 +43,11 @@ struct Axes {
     for (int t = 0; t < N; ++t) stride[t][rank] = s[t];
     ++rank;
   }
+  void push_from(const Axes& old, int a) {
+    int64_t s[N];
+    for (int t = 0; t < N; ++t) s[t] = old.stride[t][a];
+    push(old.extent[a], s);
+  }
   int64_t count() const {
     int64_t n = 1;
     for (int a = 0; a < rank; ++a) n *= extent[a];
@@ -89,13 +94,6 @@ struct Axes {
       extent[rank - 1] *= old.extent[a];
       for (int t = 0; t < N; ++t) stride[t][rank - 1] = old.stride[t][a];
     }
-  }
-
- private:
-  void push_from(const Axes& old, int a) {
-    int64_t s[N];
-    for (int t = 0; t < N; ++t) s[t] = old.stride[t][a];
-    push(old.extent[a], s);
   }
 };
 
