@@ -90,7 +90,10 @@ __global__ void __launch_bounds__(kThreads) max_pool_kernel(T* y, W* winner, con
   const Position at = position_of<V>(p, i);
   float best[V];
   int32_t tap[V];
-  for (int k = 0; k < V; ++k) tap[k] = -1;
+  for (int k = 0; k < V; ++k) {
+    best[k] = -INFINITY;
+    tap[k] = -1;
+  }
   for (int32_t r = p.rows.begin(at.row); r < p.rows.end(at.row); ++r) {
     for (int32_t s = p.columns.begin(at.column); s < p.columns.end(at.column); ++s) {
       const int32_t row = at.row * p.rows.stride - p.rows.pad + r * p.rows.dilation;

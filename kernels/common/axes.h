@@ -73,9 +73,13 @@ struct Axes {
       }
       return a < b;
     };
-    int order[kMaxRank];
-    for (int a = 0; a < rank; ++a) order[a] = a;
-    std::sort(order, order + rank, before);
+    // By insertion: there are few, and those already in order stay.
+    int order[kMaxRank] = {};
+    for (int n = 0; n < rank; ++n) {
+      int place = n;
+      for (; place > 0 && before(n, order[place - 1]); --place) order[place] = order[place - 1];
+      order[place] = n;
+    }
     const Axes old = *this;
     rank = 0;
     for (int a = 0; a < old.rank; ++a) push_from(old, order[a]);
