@@ -119,6 +119,16 @@ class OnDevice {
 
 class OpTest : public CudaTest {
  protected:
+  // In each order of the threads, with memory of any alignment and with aligned memory, where the wide paths are.
+  template <class Body>
+  void in_all_ways(Body body) {
+    for (const size_t offsets : {4, 1}) {
+      SCOPED_TRACE(offsets == 1 ? "aligned" : "any alignment");
+      misalignments = offsets;
+      in_each_order(body);
+    }
+    misalignments = 4;
+  }
   // Numbers that T holds exactly.
   template <class T>
   Array random_array(const Shape& shape, double low = -2, double high = 2) {
