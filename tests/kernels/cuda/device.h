@@ -17,12 +17,15 @@ inline void check(cudaError_t error) {
   if (error != cudaSuccess) throw std::runtime_error(std::string("CUDA: ") + cudaGetErrorString(error));
 }
 
+// Device addresses lie up to this many values less one behind an aligned one; 1: aligned.
+inline size_t misalignments = 4;
+
 // `count` values, filled with 0xff (as a float: NaN) unless they are given. They start up to three values behind an aligned address, now
 // here, now there, and end exactly where the allocation ends.
 template <class T>
 class Device {
  public:
-  explicit Device(size_t count) : count_(count), offset_(next_offset()++ % 4) {
+  explicit Device(size_t count) : count_(count), offset_(next_offset()++ % misalignments) {
     check(cudaMalloc(&memory_, (count_ + offset_) * sizeof(T) + (count_ == 0 ? 1 : 0)));
     check(cudaMemset(memory_, 0xff, (count_ + offset_) * sizeof(T)));
   }
