@@ -16,6 +16,7 @@ TEST(Plans, EveryConvolutionHasOne) { GTEST_SKIP() << "built without cuDNN (see 
 #include <set>
 
 #include "engine/backend/cuda/cudnn/device.h"
+#include "engine/backend/cuda/cudnn/plan.h"
 #include "engine/backend/cuda/cudnn/plans.h"
 #include "engine/image/file.h"
 #include "tests/support/expect_error.h"
@@ -286,7 +287,7 @@ TEST(PlanChoice, BuildsTheSamePlanAgain) {
 }
 
 TEST(PlanChoice, RefusesAnEngineThatIsNot) {
-  expect_error(ErrorCode::kUnsupported, {"forward bf16 x 8x56x56x64", "engine 9999 {}", "CUDNN_STATUS_", "plans.cpp:"}, [] {
+  expect_error(ErrorCode::kUnsupported, {"forward bf16 x 8x56x56x64", "engine 9999 {}", "CUDNN_STATUS_", "plan.cpp:"}, [] {
     Plan(usual_key(), EngineChoice{9999, {}}, h200());
   });
   EngineChoice choice = precompiled_plans(usual_key()).front().choice;
