@@ -15,10 +15,10 @@ TEST(Plans, EveryConvolutionHasOne) { GTEST_SKIP() << "built without cuDNN (see 
 #include <cstdio>
 #include <set>
 
-#include "engine/backend/cuda/cudnn/device.h"
+#include "engine/backend/cuda/cublas/cublas_library.h"
+#include "engine/backend/cuda/cudnn/cudnn_library.h"
 #include "engine/backend/cuda/cudnn/plan.h"
-#include "engine/backend/cuda/cudnn/plans.h"
-#include "engine/image/file.h"
+#include "tests/backend/cuda/h200.h"
 #include "tests/backend/cuda/networks.h"
 #include "tests/support/expect_error.h"
 
@@ -27,26 +27,9 @@ namespace {
 
 using test::expect_error;
 
-std::string h200_json() {
-  const std::vector<std::byte> bytes = read_file(std::string(ACTMATCH_SOURCE_DIR) + "/tests/data/cuda/h200.json");
-  return {reinterpret_cast<const char*>(bytes.data()), bytes.size()};
-}
-
-const DeviceDescription& h200() {
-  static const DeviceDescription device = DeviceDescription::from_json(h200_json());
-  return device;
-}
-
 bool a_driver_is_there() {
   static void* const driver = ::dlopen("libcuda.so.1", RTLD_NOW | RTLD_LOCAL);
   return driver != nullptr;
-}
-
-// Runtime-compiled engines cannot be built without a working driver; whether they are listed depends on one being there at all.
-PlanLimits limits() {
-  PlanLimits limits;
-  limits.build_runtime_compiled = false;
-  return limits;
 }
 
 bool has_note(const PlanCandidate& plan, const std::string& note) {
@@ -55,13 +38,13 @@ bool has_note(const PlanCandidate& plan, const std::string& note) {
 
 // The plans that were built, not only named; each keeps what it promises.
 std::vector<PlanCandidate> precompiled_plans(const PlanKey& key) {
-  const PlanList list = list_plans(key, h200(), limits());
+  const PlanList list = list_plans(key, h200(), deviceless_limits());
   std::vector<PlanCandidate> built;
   std::set<EngineChoice> choices;
   bool tensor_cores = false;
   for (const PlanCandidate& plan : list.plans) {
     EXPECT_TRUE(choices.insert(plan.choice).second) << "twice: " << describe(plan.choice) << " for " << describe(key);
-    EXPECT_LE(plan.workspace_bytes, limits().workspace_bytes) << describe(plan.choice) << " for " << describe(key);
+    EXPECT_LE(plan.workspace_bytes, deviceless_limits().workspace_bytes) << describe(plan.choice) << " for " << describe(key);
     EXPECT_FALSE(has_note(plan, "nondeterministic")) << describe(plan.choice) << " for " << describe(key);
     EXPECT_EQ(plan.tensor_cores, has_note(plan, "tensor core"));
     if (plan.runtime_compiled) continue;
@@ -126,7 +109,7 @@ TEST_P(Plans, FusedBackwardDataIsOffered) {
     const bool even = i / step % 2 == 0;
     const PlanKey key =
         key_of(layers[i], ConvPass::kBackwardData, even ? ConvPrecision::kBf16 : ConvPrecision::kTf32, even ? 128 : 2, true);
-    const PlanList list = list_plans(key, h200(), limits());
+    const PlanList list = list_plans(key, h200(), deviceless_limits());
     EXPECT_FALSE(list.plans.empty()) << list.summary();
     EXPECT_TRUE(std::any_of(list.plans.begin(), list.plans.end(), [](const PlanCandidate& plan) { return plan.tensor_cores; }))
         << list.summary();
@@ -206,6 +189,46 @@ TEST(PlanChoice, BuildsTheSamePlanAgain) {
   }
 }
 
+// The file may have been written by hand: a plan that would give other bits, or less precision, is not built from it.
+TEST(PlanChoice, RefusesWhatListsLeaveOut) {
+  PlanKey key = key_of({square(64, 64, 56, 3)}, ConvPass::kForward, ConvPrecision::kTf32, 8, true);
+  const PlanList list = list_plans(key, h200(), deviceless_limits());
+  const auto with_tensor_cores = std::find_if(list.plans.begin(), list.plans.end(),
+                                              [](const PlanCandidate& plan) { return plan.tensor_cores && !plan.runtime_compiled; });
+  ASSERT_NE(with_tensor_cores, list.plans.end());
+  key.precision = ConvPrecision::kF32;
+  expect_error(ErrorCode::kUnsupported, {"forward fp32", "of another precision"}, [&] { Plan(key, with_tensor_cores->choice, h200()); });
+}
+
+TEST(PlanArguments, AreThoseOfTheKey) {
+  const PlanKey key = usual_key();
+  const Plan plan(key, precompiled_plans(key).front().choice, h200());
+  alignas(16) char memory[64];
+  const ConvTensors good{memory, memory + 16, memory + 32, memory + 48, nullptr, nullptr};
+  const Plan::Arguments arguments = plan.bind(good, memory);
+  ConvTensors bad = good;
+  bad.bias = nullptr;
+  expect_error(ErrorCode::kInternal, {"no address for bias"}, [&] { plan.bind(bad, memory); });
+}
+
+// Where there is no GPU, the libraries say so in one line.
+TEST(Libraries, SayWhyTheyCannotBeUsed) {
+  try {
+    DeviceDescription::of_device(0);
+    GTEST_SKIP() << "there is a GPU";
+  } catch (const Error&) {
+  }
+  CudnnOptions cudnn;
+  cudnn.cache_path.clear();
+  cudnn.stream = reinterpret_cast<CUstream_st*>(0x10);
+  expect_error(ErrorCode::kUnsupported, {"cuDNN cannot use CUDA device 0", "CUDNN_STATUS_"}, [&] { make_cudnn_library(cudnn); });
+#ifdef ACTMATCH_HAVE_CUBLAS
+  CublasOptions cublas;
+  cublas.stream = cudnn.stream;
+  expect_error(ErrorCode::kUnsupported, {"cuBLAS cannot be used on this machine", "CUBLAS_STATUS_"}, [&] { make_cublas_library(cublas); });
+#endif
+}
+
 TEST(PlanChoice, RefusesAnEngineThatIsNot) {
   expect_error(ErrorCode::kUnsupported, {"forward bf16 x 8x56x56x64", "engine 9999 {}", "CUDNN_STATUS_", "plan.cpp:"}, [] {
     Plan(usual_key(), EngineChoice{9999, {}}, h200());
@@ -217,8 +240,8 @@ TEST(PlanChoice, RefusesAnEngineThatIsNot) {
 
 TEST(PlanList, KeepsToTheWorkspaceLimit) {
   const PlanKey key = key_of({square(3, 64, 224, 7, 2)}, ConvPass::kBackwardData, ConvPrecision::kBf16, 64, false);
-  const PlanList all = list_plans(key, h200(), limits());
-  PlanLimits none = limits();
+  const PlanList all = list_plans(key, h200(), deviceless_limits());
+  PlanLimits none = deviceless_limits();
   none.workspace_bytes = 0;
   const PlanList small = list_plans(key, h200(), none);
   EXPECT_LT(small.plans.size(), all.plans.size());
@@ -232,7 +255,7 @@ TEST(PlanList, KeepsToTheWorkspaceLimit) {
 TEST(PlanList, LeavesOutWhatIsNotDeterministic) {
   PlanKey key = usual_key();
   key = key_of({key.shape}, ConvPass::kBackwardData, ConvPrecision::kBf16, 8, false);
-  const PlanList list = list_plans(key, h200(), limits());
+  const PlanList list = list_plans(key, h200(), deviceless_limits());
   EXPECT_GT(list.nondeterministic, 0);
   EXPECT_EQ(list.candidates,
             static_cast<int>(list.plans.size()) + list.nondeterministic + list.wrong_precision + list.too_much_workspace + list.refused);
@@ -244,13 +267,14 @@ TEST(PlanErrors, AnImpossibleShapeIsNamedWithTheStatus) {
   key.shape.R = key.shape.S = 7;
   key.shape.pads = {0, 0, 0, 0};
   expect_error(ErrorCode::kInvalidArgument, {"forward bf16 x 8x2x2x64 w 64x7x7x64", "CUDNN_STATUS_BAD_PARAM", "conv_graph.cpp:"},
-               [&] { list_plans(key, h200(), limits()); });
+               [&] { list_plans(key, h200(), deviceless_limits()); });
   key = usual_key();
   key.shape.groups = 5;
-  expect_error(ErrorCode::kInvalidArgument, {"groups 5", "CUDNN_STATUS_BAD_PARAM"}, [&] { list_plans(key, h200(), limits()); });
+  expect_error(ErrorCode::kInvalidArgument, {"groups 5", "CUDNN_STATUS_BAD_PARAM"}, [&] { list_plans(key, h200(), deviceless_limits()); });
   key = usual_key();
   key.shape.K = 0;
-  expect_error(ErrorCode::kInvalidArgument, {"w 0x3x3x64", "CUDNN_STATUS_BAD_PARAM"}, [&] { list_plans(key, h200(), limits()); });
+  expect_error(ErrorCode::kInvalidArgument, {"w 0x3x3x64", "CUDNN_STATUS_BAD_PARAM"},
+               [&] { list_plans(key, h200(), deviceless_limits()); });
 }
 
 // A shape that exists but that nothing serves: no exception from list_plans, one with the numbers from require_any.
@@ -259,7 +283,7 @@ TEST(PlanErrors, AShapeWithoutPlansSaysWhy) {
                              ConvPrecision::kBf16, 8, true);
   PlanKey grouped = key;
   grouped.shape.groups = 16;
-  const PlanList list = list_plans(grouped, h200(), limits());
+  const PlanList list = list_plans(grouped, h200(), deviceless_limits());
   EXPECT_TRUE(list.plans.empty()) << list.summary();
   expect_error(ErrorCode::kUnsupported, {"0 plans", "backward-data bf16 x 8x56x56x64", "groups 16 + relu up to 6", "name no engine"},
                [&] { list.require_any(); });
