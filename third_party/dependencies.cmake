@@ -84,6 +84,17 @@ if(ACTMATCH_CUDA)
   endif()
 endif()
 
+# cuBLASLt: matrix products on GPUs; part of the toolkit, but some packages leave it out.
+set(ACTMATCH_CUBLAS_FOUND OFF)
+if(ACTMATCH_CUDA_FOUND)
+  find_path(ACTMATCH_CUBLAS_INCLUDE cublasLt.h HINTS ${CUDAToolkit_INCLUDE_DIRS})
+  if(TARGET CUDA::cublasLt AND ACTMATCH_CUBLAS_INCLUDE)
+    set(ACTMATCH_CUBLAS_FOUND ON)
+  else()
+    message(STATUS "Without cuBLASLt and what needs it: cublasLt.h or libcublasLt is not in the toolkit in ${CUDAToolkit_LIBRARY_ROOT}")
+  endif()
+endif()
+
 # cuDNN: convolutions on GPUs, by its graph API. From the toolkit's folders, CUDNN_HOME, or the wheel nvidia-cudnn-cu* of the python3 in PATH.
 set(ACTMATCH_CUDNN_FOUND OFF)
 if(ACTMATCH_CUDA_FOUND)

@@ -15,9 +15,11 @@ TEST(Plans, EveryConvolutionHasOne) { GTEST_SKIP() << "built without cuDNN (see 
 #include <cstdio>
 #include <set>
 
-#include "engine/backend/cuda/cudnn/device.h"
-#include "engine/backend/cuda/cudnn/plans.h"
-#include "engine/image/file.h"
+#include "engine/backend/cuda/cublas/cublas_library.h"
+#include "engine/backend/cuda/cudnn/cudnn_library.h"
+#include "engine/backend/cuda/cudnn/plan.h"
+#include "tests/backend/cuda/h200.h"
+#include "tests/backend/cuda/networks.h"
 #include "tests/support/expect_error.h"
 
 namespace actmatch::cuda {
@@ -25,182 +27,24 @@ namespace {
 
 using test::expect_error;
 
-// One convolution of a network: its shape for one picture, and what stands around it.
-struct Layer {
-  ConvShape shape;
-  ConvActivation after = ConvActivation::kRelu;   // on its output, together with the residual
-  ConvActivation before = ConvActivation::kNone;  // on its input: a derivative that its backward pass may take along
-  bool residual = false;                          // a skip connection ends here
-  bool skip = false;                              // a skip connection starts at its input: another gradient arrives there
-
-  auto operator<=>(const Layer&) const = default;
-};
-using Network = std::set<Layer>;  // each kind of convolution once
-
-constexpr ConvActivation kNone = ConvActivation::kNone, kRelu = ConvActivation::kRelu, kRelu6 = ConvActivation::kClippedRelu;
-
-ConvShape square(int64_t in, int64_t out, int64_t size, int64_t filter, int64_t stride = 1) {
-  const int64_t pad = filter / 2;
-  return {1, in, size, size, out, filter, filter, {stride, stride}, {pad, pad, pad, pad}};
-}
-
-// He et al. 2016, table 1 (18 layers); torchvision's resnet18.
-Network resnet18() {
-  Network net{{square(3, 64, 224, 7, 2), kRelu, kNone}};
-  int64_t channels = 64, size = 56;
-  for (int64_t width : {64, 128, 256, 512}) {
-    for (int block = 0; block < 2; ++block) {
-      const int64_t stride = block == 0 && width != 64 ? 2 : 1;
-      if (stride != 1) net.insert({square(channels, width, size, 1, stride), kNone, kRelu});
-      net.insert({square(channels, width, size, 3, stride), kRelu, kRelu, false, true});
-      size /= stride;
-      net.insert({square(width, width, size, 3), kRelu, kRelu, true});
-      channels = width;
-    }
-  }
-  return net;
-}
-
-// He et al. 2016, table 1 (50 layers), with the stride in the 3x3 convolution as torchvision has it ("v1.5").
-Network resnet50() {
-  Network net{{square(3, 64, 224, 7, 2), kRelu, kNone}};
-  int64_t channels = 64, size = 56, width = 64;
-  for (int blocks : {3, 4, 6, 3}) {
-    for (int block = 0; block < blocks; ++block) {
-      const int64_t stride = block == 0 && width != 64 ? 2 : 1;
-      if (block == 0) net.insert({square(channels, 4 * width, size, 1, stride), kNone, kRelu});
-      net.insert({square(channels, width, size, 1), kRelu, kRelu, false, true});
-      net.insert({square(width, width, size, 3, stride), kRelu, kRelu});
-      size /= stride;
-      net.insert({square(width, 4 * width, size, 1), kRelu, kRelu, true});
-      channels = 4 * width;
-    }
-    width *= 2;
-  }
-  return net;
-}
-
-// Simonyan and Zisserman 2015, configuration D.
-Network vgg16() {
-  Network net;
-  int64_t channels = 3, size = 224;
-  for (const std::vector<int64_t>& stage :
-       std::vector<std::vector<int64_t> >{{64, 64}, {128, 128}, {256, 256, 256}, {512, 512, 512}, {512, 512, 512}}) {
-    for (int64_t width : stage) {
-      net.insert({square(channels, width, size, 3), kRelu, channels == 3 ? kNone : kRelu});
-      channels = width;
-    }
-    size /= 2;
-  }
-  return net;
-}
-
-// Sandler et al. 2018, table 2: expansion t, channels c, repeats n, first stride s.
-Network mobilenet_v2() {
-  Network net{{square(3, 32, 224, 3, 2), kRelu6, kNone}};
-  int64_t channels = 32, size = 112;
-  constexpr int64_t kRows[][4] = {{1, 16, 1, 1}, {6, 24, 2, 2},  {6, 32, 3, 2}, {6, 64, 4, 2},
-                                  {6, 96, 3, 1}, {6, 160, 3, 2}, {6, 320, 1, 1}};
-  for (const auto& [t, c, n, s] : kRows) {
-    for (int64_t block = 0; block < n; ++block) {
-      const int64_t stride = block == 0 ? s : 1;
-      const bool residual = block > 0;
-      if (t != 1) net.insert({square(channels, t * channels, size, 1), kRelu6, kNone, false, residual});
-      size /= stride;
-      net.insert({square(t * channels, c, size, 1), kNone, kRelu6, residual});
-      channels = c;
-    }
-  }
-  net.insert({square(320, 1280, 7, 1), kRelu6, kNone});
-  return net;
-}
-
-// Iandola et al. 2016, version 1.1 of the authors' repository.
-Network squeezenet11() {
-  Network net;
-  ConvShape stem = square(3, 64, 224, 3, 2);
-  stem.pads = {0, 0, 0, 0};
-  net.insert({stem, kRelu, kNone});
-  int64_t channels = 64;
-  const auto fire = [&](int64_t squeeze, int64_t expand, int64_t size) {
-    net.insert({square(channels, squeeze, size, 1), kRelu, kRelu});
-    net.insert({square(squeeze, expand, size, 1), kRelu, kRelu, false, true});  // the two expansions read the same input
-    net.insert({square(squeeze, expand, size, 3), kRelu, kRelu, false, true});
-    channels = 2 * expand;
-  };
-  for (int i = 0; i < 2; ++i) fire(16, 64, 55);
-  for (int i = 0; i < 2; ++i) fire(32, 128, 27);
-  for (int i = 0; i < 2; ++i) fire(48, 192, 13);
-  for (int i = 0; i < 2; ++i) fire(64, 256, 13);
-  net.insert({square(512, 1000, 13, 1), kRelu, kRelu});
-  return net;
-}
-
-PlanKey key_of(const Layer& layer, ConvPass pass, ConvPrecision precision, int64_t batch, bool fused) {
-  PlanKey key;
-  key.pass = pass;
-  key.precision = precision;
-  key.shape = layer.shape;
-  key.shape.N = batch;
-  if (fused) {
-    key.bias = pass == ConvPass::kForward;
-    key.residual = pass == ConvPass::kForward ? layer.residual : layer.skip;
-    key.activation = pass == ConvPass::kForward ? layer.after : layer.before;
-    if (key.activation == ConvActivation::kClippedRelu) key.ceiling = 6.0f;
-  }
-  return key;
-}
-
-std::string h200_json() {
-  const std::vector<std::byte> bytes = read_file(std::string(ACTMATCH_SOURCE_DIR) + "/tests/data/cuda/h200.json");
-  return {reinterpret_cast<const char*>(bytes.data()), bytes.size()};
-}
-
-const DeviceDescription& h200() {
-  static const DeviceDescription device = DeviceDescription::from_json(h200_json());
-  return device;
-}
-
 bool a_driver_is_there() {
   static void* const driver = ::dlopen("libcuda.so.1", RTLD_NOW | RTLD_LOCAL);
   return driver != nullptr;
-}
-
-// Runtime-compiled engines cannot be built without a working driver; whether they are listed depends on one being there at all.
-PlanLimits limits() {
-  PlanLimits limits;
-  limits.build_runtime_compiled = false;
-  return limits;
 }
 
 bool has_note(const PlanCandidate& plan, const std::string& note) {
   return std::find(plan.numerical_notes.begin(), plan.numerical_notes.end(), note) != plan.numerical_notes.end();
 }
 
-struct NamedNetwork {
-  const char* name;
-  Network (*make)();
-  size_t kinds;  // how many different convolutions the network has, counted by hand: a list that lost some must not pass
-};
-void PrintTo(const NamedNetwork& network, std::ostream* out) { *out << network.name; }
-
-class Plans : public ::testing::TestWithParam<NamedNetwork> {};
-
-size_t least_workspace(const std::vector<PlanCandidate>& plans) {
-  size_t least = SIZE_MAX;
-  for (const PlanCandidate& plan : plans) least = std::min(least, plan.workspace_bytes);
-  return least;
-}
-
 // The plans that were built, not only named; each keeps what it promises.
 std::vector<PlanCandidate> precompiled_plans(const PlanKey& key) {
-  const PlanList list = list_plans(key, h200(), limits());
+  const PlanList list = list_plans(key, h200(), deviceless_limits());
   std::vector<PlanCandidate> built;
   std::set<EngineChoice> choices;
   bool tensor_cores = false;
   for (const PlanCandidate& plan : list.plans) {
     EXPECT_TRUE(choices.insert(plan.choice).second) << "twice: " << describe(plan.choice) << " for " << describe(key);
-    EXPECT_LE(plan.workspace_bytes, limits().workspace_bytes) << describe(plan.choice) << " for " << describe(key);
+    EXPECT_LE(plan.workspace_bytes, deviceless_limits().workspace_bytes) << describe(plan.choice) << " for " << describe(key);
     EXPECT_FALSE(has_note(plan, "nondeterministic")) << describe(plan.choice) << " for " << describe(key);
     EXPECT_EQ(plan.tensor_cores, has_note(plan, "tensor core"));
     if (plan.runtime_compiled) continue;
@@ -214,58 +58,118 @@ std::vector<PlanCandidate> precompiled_plans(const PlanKey& key) {
   return built;
 }
 
-// Forward with everything fused, and backward data on its own, for one picture and for 64, in all precisions: 1300 questions in all,
-// about 15 s. Where the activation is a clipped ReLU, also with a plain one, so that the clip can be left to the next kernel.
-TEST_P(Plans, EveryConvolutionHasOne) {
-  const Network network = GetParam().make();
-  EXPECT_EQ(network.size(), GetParam().kinds);
-  const char* names[] = {"fp32", "tf32", "bf16"};
-  for (ConvPrecision precision : {ConvPrecision::kF32, ConvPrecision::kTf32, ConvPrecision::kBf16}) {
-    for (int64_t batch : {1, 64}) {
-      for (ConvPass pass : {ConvPass::kForward, ConvPass::kBackwardData}) {
-        size_t fewest = SIZE_MAX, need = 0;
-        for (const Layer& layer : network) {
-          PlanKey key = key_of(layer, pass, precision, batch, pass == ConvPass::kForward);
-          if (key.activation == ConvActivation::kClippedRelu) {
-            precompiled_plans(key);
-            key.activation = ConvActivation::kRelu;
-            key.ceiling = 0;
-          }
-          const std::vector<PlanCandidate> plans = precompiled_plans(key);
-          fewest = std::min(fewest, plans.size());
-          if (!plans.empty()) need = std::max(need, least_workspace(plans));
-        }
-        std::printf("  %-13s %s B=%-2d %-13s: %zu kinds of convolution, at least %zu plans each, %zu bytes of workspace suffice\n",
-                    GetParam().name, names[static_cast<int>(precision)], static_cast<int>(batch),
-                    pass == ConvPass::kForward ? "forward" : "backward data", network.size(), fewest, need);
+constexpr ConvPrecision kPrecisions[] = {ConvPrecision::kF32, ConvPrecision::kTf32, ConvPrecision::kBf16};
+constexpr int64_t kBatches[] = {1, 2, 64, 128};  // one picture and many, each also as two passes in one batch
+
+// A clipped ReLU is asked for plain as well, so that the clip can be left to the next kernel.
+void expect_plans(PlanKey key) {
+  precompiled_plans(key);
+  if (key.activation != ConvActivation::kClippedRelu) return;
+  key.activation = ConvActivation::kRelu;
+  key.ceiling = 0;
+  precompiled_plans(key);
+}
+
+// Forward with everything fused, and backward data on its own.
+void expect_plans(const Network& network) {
+  for (const Layer& layer : network.layers)
+    for (ConvPrecision precision : kPrecisions)
+      for (int64_t batch : kBatches) {
+        expect_plans(key_of(layer, ConvPass::kForward, precision, batch, true));
+        expect_plans(key_of(layer, ConvPass::kBackwardData, precision, batch, false));
       }
-    }
-  }
+}
+
+struct Table {
+  const char* name;
+  size_t kinds;  // how many different convolutions the network has, counted by hand: a table that lost some must not pass
+};
+void PrintTo(const Table& table, std::ostream* out) { *out << table.name; }
+
+class Plans : public ::testing::TestWithParam<Table> {};
+
+TEST_P(Plans, EveryConvolutionHasOne) {
+  const Network network = network_from_table(GetParam().name);
+  EXPECT_EQ(network.layers.size(), GetParam().kinds);
+  expect_plans(network);
 }
 
 // Backward data with the skip connection's gradient and the derivative of the activation before. Only runtime-compiled engines fuse these,
-// and asking takes a sixth of a second or more each, so this is a sample: every third convolution, in bf16, 64 pictures. They are named,
-// not built: that would need a driver.
+// and asking takes a sixth of a second or more each, so this is a sample: up to eight convolutions a network, alternating in precision and
+// batch. They are named, not built: that would need a driver. The table in docs/measured/plans.md asks about all.
 TEST_P(Plans, FusedBackwardDataIsOffered) {
   if (!a_driver_is_there()) GTEST_SKIP() << "no libcuda.so.1, which cuDNN wants to see before it offers engines that it compiles itself";
-  int asked = 0, number = 0;
-  for (const Layer& layer : GetParam().make()) {
-    const PlanKey key = key_of(layer, ConvPass::kBackwardData, ConvPrecision::kBf16, 64, true);
-    if (key.activation == kNone && !key.residual) continue;
-    if (number++ % 3 != 0) continue;
-    const PlanList list = list_plans(key, h200(), limits());
+  std::vector<Layer> layers;
+  for (const Layer& layer : network_from_table(GetParam().name).layers)
+    if (layer.before != ConvActivation::kNone || layer.skip) layers.push_back(layer);
+  constexpr size_t kSample = 8;
+  ASSERT_GE(layers.size(), 3u);
+  const size_t step = (layers.size() + kSample - 1) / kSample;
+  for (size_t i = 0; i < layers.size(); i += step) {
+    const bool even = i / step % 2 == 0;
+    const PlanKey key =
+        key_of(layers[i], ConvPass::kBackwardData, even ? ConvPrecision::kBf16 : ConvPrecision::kTf32, even ? 128 : 2, true);
+    const PlanList list = list_plans(key, h200(), deviceless_limits());
     EXPECT_FALSE(list.plans.empty()) << list.summary();
-    for (const PlanCandidate& plan : list.plans) EXPECT_TRUE(plan.runtime_compiled && plan.tensor_cores) << describe(plan.choice);
-    ++asked;
+    EXPECT_TRUE(std::any_of(list.plans.begin(), list.plans.end(), [](const PlanCandidate& plan) { return plan.tensor_cores; }))
+        << list.summary();
   }
-  EXPECT_GE(asked, 3);
 }
 
-INSTANTIATE_TEST_SUITE_P(Networks, Plans,
-                         ::testing::Values(NamedNetwork{"resnet18", resnet18, 15}, NamedNetwork{"resnet50", resnet50, 24},
-                                           NamedNetwork{"vgg16", vgg16, 9}, NamedNetwork{"mobilenet_v2", mobilenet_v2, 25},
-                                           NamedNetwork{"squeezenet11", squeezenet11, 18}),
+INSTANTIATE_TEST_SUITE_P(Tables, Plans,
+                         ::testing::Values(Table{"resnet18", 19}, Table{"resnet50", 28}, Table{"resnet_cifar", 11}, Table{"vgg16", 10},
+                                           Table{"mobilenet_v1", 10}, Table{"mobilenet_v2", 25}, Table{"squeezenet11", 18},
+                                           Table{"densenet121", 66}),
                          [](const auto& test) { return std::string(test.param.name); });
+
+// The classifiers whose files are at hand, through the importer; the one of examples/ always is.
+TEST(PlansOfFiles, EveryConvolutionHasOne) {
+  std::vector<Network> networks = networks_from_files();
+  ASSERT_FALSE(networks.empty());
+  EXPECT_EQ(networks[0].name, "shapes96");
+  std::set<Layer> seen;
+  for (Network& network : networks) {
+    std::printf("  %s: %zu kinds of convolution, %d depthwise convolutions left out\n", network.name.c_str(), network.layers.size(),
+                network.depthwise);
+    EXPECT_EQ(network.layers.empty(), network.name == "vit_mnist") << "its patches are a matrix product";
+    std::erase_if(network.layers, [&seen](const Layer& layer) { return !seen.insert(layer).second; });
+    expect_plans(network);
+  }
+}
+
+// What is read from a graph is what the tables say, where both are there: neither can be wrong alone.
+TEST(PlansOfFiles, GraphsAndTablesAgree) {
+  int compared = 0;
+  for (const Network& network : networks_from_files()) {
+    for (const auto& [file, table] : {std::pair{"squeezenet1.1_fp32", "squeezenet11"},
+                                      {"resnet20_cifar10_bn", "resnet_cifar"},
+                                      {"resnet56_cifar10_folded", "resnet_cifar"}}) {
+      if (network.name != file) continue;
+      EXPECT_EQ(network.layers, network_from_table(table).layers) << file;
+      ++compared;
+    }
+  }
+  if (compared == 0) GTEST_SKIP() << "no data folder; set ACTMATCH_DATA to compare the tables with real classifiers";
+}
+
+// The generators for one picture, with the gradients of their weights. For several pictures each has weights of its own, which
+// kernels/conv*.cu know and cuDNN does not.
+TEST(PlansOfGenerators, EveryConvolutionHasOne) {
+  for (const Network& network : networks_of_generators()) {
+    EXPECT_EQ(network.layers.size(), network.name == "csae" ? 8u : 19u);
+    for (const Layer& layer : network.layers)
+      for (ConvPrecision precision : kPrecisions) {
+        expect_plans(key_of(layer, ConvPass::kForward, precision, 1, true));
+        expect_plans(key_of(layer, ConvPass::kBackwardData, precision, 1, false));
+        expect_plans(key_of(layer, ConvPass::kBackwardFilter, precision, 1, false));
+      }
+  }
+}
+
+ConvShape square(int64_t in, int64_t out, int64_t size, int64_t filter, int64_t stride = 1) {
+  const int64_t pad = filter / 2;
+  return {1, in, size, size, out, filter, filter, {stride, stride}, {pad, pad, pad, pad}};
+}
 
 // The 3x3 convolution in the middle of a ResNet.
 PlanKey usual_key() { return key_of({square(64, 64, 56, 3)}, ConvPass::kForward, ConvPrecision::kBf16, 8, true); }
@@ -285,8 +189,48 @@ TEST(PlanChoice, BuildsTheSamePlanAgain) {
   }
 }
 
+// The file may have been written by hand: a plan that would give other bits, or less precision, is not built from it.
+TEST(PlanChoice, RefusesWhatListsLeaveOut) {
+  PlanKey key = key_of({square(64, 64, 56, 3)}, ConvPass::kForward, ConvPrecision::kTf32, 8, true);
+  const PlanList list = list_plans(key, h200(), deviceless_limits());
+  const auto with_tensor_cores = std::find_if(list.plans.begin(), list.plans.end(),
+                                              [](const PlanCandidate& plan) { return plan.tensor_cores && !plan.runtime_compiled; });
+  ASSERT_NE(with_tensor_cores, list.plans.end());
+  key.precision = ConvPrecision::kF32;
+  expect_error(ErrorCode::kUnsupported, {"forward fp32", "of another precision"}, [&] { Plan(key, with_tensor_cores->choice, h200()); });
+}
+
+TEST(PlanArguments, AreThoseOfTheKey) {
+  const PlanKey key = usual_key();
+  const Plan plan(key, precompiled_plans(key).front().choice, h200());
+  alignas(16) char memory[64];
+  const ConvTensors good{memory, memory + 16, memory + 32, memory + 48, nullptr, nullptr};
+  const Plan::Arguments arguments = plan.bind(good, memory);
+  ConvTensors bad = good;
+  bad.bias = nullptr;
+  expect_error(ErrorCode::kInternal, {"no address for bias"}, [&] { plan.bind(bad, memory); });
+}
+
+// Where there is no GPU, the libraries say so in one line.
+TEST(Libraries, SayWhyTheyCannotBeUsed) {
+  try {
+    DeviceDescription::of_device(0);
+    GTEST_SKIP() << "there is a GPU";
+  } catch (const Error&) {
+  }
+  CudnnOptions cudnn;
+  cudnn.cache_path.clear();
+  cudnn.stream = reinterpret_cast<CUstream_st*>(0x10);
+  expect_error(ErrorCode::kUnsupported, {"cuDNN cannot use CUDA device 0", "CUDNN_STATUS_"}, [&] { make_cudnn_library(cudnn); });
+#ifdef ACTMATCH_HAVE_CUBLAS
+  CublasOptions cublas;
+  cublas.stream = cudnn.stream;
+  expect_error(ErrorCode::kUnsupported, {"cuBLAS cannot be used on this machine", "CUBLAS_STATUS_"}, [&] { make_cublas_library(cublas); });
+#endif
+}
+
 TEST(PlanChoice, RefusesAnEngineThatIsNot) {
-  expect_error(ErrorCode::kUnsupported, {"forward bf16 x 8x56x56x64", "engine 9999 {}", "CUDNN_STATUS_", "plans.cpp:"}, [] {
+  expect_error(ErrorCode::kUnsupported, {"forward bf16 x 8x56x56x64", "engine 9999 {}", "CUDNN_STATUS_", "plan.cpp:"}, [] {
     Plan(usual_key(), EngineChoice{9999, {}}, h200());
   });
   EngineChoice choice = precompiled_plans(usual_key()).front().choice;
@@ -296,8 +240,8 @@ TEST(PlanChoice, RefusesAnEngineThatIsNot) {
 
 TEST(PlanList, KeepsToTheWorkspaceLimit) {
   const PlanKey key = key_of({square(3, 64, 224, 7, 2)}, ConvPass::kBackwardData, ConvPrecision::kBf16, 64, false);
-  const PlanList all = list_plans(key, h200(), limits());
-  PlanLimits none = limits();
+  const PlanList all = list_plans(key, h200(), deviceless_limits());
+  PlanLimits none = deviceless_limits();
   none.workspace_bytes = 0;
   const PlanList small = list_plans(key, h200(), none);
   EXPECT_LT(small.plans.size(), all.plans.size());
@@ -311,7 +255,7 @@ TEST(PlanList, KeepsToTheWorkspaceLimit) {
 TEST(PlanList, LeavesOutWhatIsNotDeterministic) {
   PlanKey key = usual_key();
   key = key_of({key.shape}, ConvPass::kBackwardData, ConvPrecision::kBf16, 8, false);
-  const PlanList list = list_plans(key, h200(), limits());
+  const PlanList list = list_plans(key, h200(), deviceless_limits());
   EXPECT_GT(list.nondeterministic, 0);
   EXPECT_EQ(list.candidates,
             static_cast<int>(list.plans.size()) + list.nondeterministic + list.wrong_precision + list.too_much_workspace + list.refused);
@@ -323,21 +267,23 @@ TEST(PlanErrors, AnImpossibleShapeIsNamedWithTheStatus) {
   key.shape.R = key.shape.S = 7;
   key.shape.pads = {0, 0, 0, 0};
   expect_error(ErrorCode::kInvalidArgument, {"forward bf16 x 8x2x2x64 w 64x7x7x64", "CUDNN_STATUS_BAD_PARAM", "conv_graph.cpp:"},
-               [&] { list_plans(key, h200(), limits()); });
+               [&] { list_plans(key, h200(), deviceless_limits()); });
   key = usual_key();
   key.shape.groups = 5;
-  expect_error(ErrorCode::kInvalidArgument, {"groups 5", "CUDNN_STATUS_BAD_PARAM"}, [&] { list_plans(key, h200(), limits()); });
+  expect_error(ErrorCode::kInvalidArgument, {"groups 5", "CUDNN_STATUS_BAD_PARAM"}, [&] { list_plans(key, h200(), deviceless_limits()); });
   key = usual_key();
   key.shape.K = 0;
-  expect_error(ErrorCode::kInvalidArgument, {"w 0x3x3x64", "CUDNN_STATUS_BAD_PARAM"}, [&] { list_plans(key, h200(), limits()); });
+  expect_error(ErrorCode::kInvalidArgument, {"w 0x3x3x64", "CUDNN_STATUS_BAD_PARAM"},
+               [&] { list_plans(key, h200(), deviceless_limits()); });
 }
 
 // A shape that exists but that nothing serves: no exception from list_plans, one with the numbers from require_any.
 TEST(PlanErrors, AShapeWithoutPlansSaysWhy) {
-  const PlanKey key = key_of({square(64, 64, 56, 3), kRelu, kRelu6}, ConvPass::kBackwardData, ConvPrecision::kBf16, 8, true);
+  const PlanKey key = key_of({square(64, 64, 56, 3), ConvActivation::kRelu, ConvActivation::kClippedRelu}, ConvPass::kBackwardData,
+                             ConvPrecision::kBf16, 8, true);
   PlanKey grouped = key;
   grouped.shape.groups = 16;
-  const PlanList list = list_plans(grouped, h200(), limits());
+  const PlanList list = list_plans(grouped, h200(), deviceless_limits());
   EXPECT_TRUE(list.plans.empty()) << list.summary();
   expect_error(ErrorCode::kUnsupported, {"0 plans", "backward-data bf16 x 8x56x56x64", "groups 16 + relu up to 6", "name no engine"},
                [&] { list.require_any(); });

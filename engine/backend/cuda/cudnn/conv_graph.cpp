@@ -17,7 +17,7 @@ std::array<int64_t, 4> x_shape(const ConvShape& s) { return {s.N, s.C, s.H, s.W}
 std::array<int64_t, 4> w_shape(const ConvShape& s) { return {s.K, s.groups > 0 ? s.C / s.groups : 0, s.R, s.S}; }
 std::array<int64_t, 4> y_shape(const ConvShape& s) { return {s.N, s.K, s.out_height(), s.out_width()}; }
 
-int64_t id(ConvTensor tensor) { return static_cast<int64_t>(tensor); }
+int64_t id(TensorId tensor) { return static_cast<int64_t>(tensor); }
 
 // The derivative of min(max(x, 0), ceiling) is taken from y, which is exactly `ceiling` wherever the clip was active: the bound that
 // cuDNN compares with is one step below, so that it does not matter whether it lets a gradient through at the bound itself.
@@ -96,7 +96,7 @@ void ConvGraph::add_pointwise(Descriptor mode, const char* name, std::initialize
   add_operation(std::move(operation), arguments);
 }
 
-ConvGraph::Handle ConvGraph::add_addend(Handle a, Handle b, bool last, ConvTensor result, const char* result_name,
+ConvGraph::Handle ConvGraph::add_addend(Handle a, Handle b, bool last, TensorId result, const char* result_name,
                                         std::array<int64_t, 4> nchw, cudnnDataType_t type) {
   const Handle sum = link(last, id(result), result_name, nchw, type);
   add_pointwise(
@@ -113,10 +113,10 @@ void ConvGraph::build_forward(const PlanKey& key) {
   const cudnnDataType_t type = memory_type(key.precision);
   const std::array<int64_t, 4> shape = y_shape(key.shape);
   const bool activation = key.activation != ConvActivation::kNone;
-  const Handle x = tensor(id(ConvTensor::kX), "x", x_shape(key.shape), type, false);
-  const Handle w = tensor(id(ConvTensor::kW), "w", w_shape(key.shape), type, false);
+  const Handle x = tensor(id(TensorId::kX), "x", x_shape(key.shape), type, false);
+  const Handle w = tensor(id(TensorId::kW), "w", w_shape(key.shape), type, false);
   const Handle conv = convolution(key);
-  Handle y = link(!key.residual && !key.bias && !activation, id(ConvTensor::kY), "y", shape, type);
+  Handle y = link(!key.residual && !key.bias && !activation, id(TensorId::kY), "y", shape, type);
   Descriptor operation(CUDNN_BACKEND_OPERATION_CONVOLUTION_FORWARD_DESCRIPTOR, "operation convolution forward");
   operation.set(CUDNN_ATTR_OPERATION_CONVOLUTION_FORWARD_ALPHA, 1.0f);
   operation.set(CUDNN_ATTR_OPERATION_CONVOLUTION_FORWARD_BETA, 0.0f);
@@ -125,17 +125,17 @@ void ConvGraph::build_forward(const PlanKey& key) {
                                        {CUDNN_ATTR_OPERATION_CONVOLUTION_FORWARD_W, w},
                                        {CUDNN_ATTR_OPERATION_CONVOLUTION_FORWARD_Y, y}});
   if (key.residual) {
-    const Handle residual = tensor(id(ConvTensor::kAddend), "residual", shape, type, false);
-    y = add_addend(y, residual, !key.bias && !activation, ConvTensor::kY, "y", shape, type);
+    const Handle residual = tensor(id(TensorId::kAddend), "residual", shape, type, false);
+    y = add_addend(y, residual, !key.bias && !activation, TensorId::kY, "y", shape, type);
   }
   if (key.bias) {
-    const Handle bias = tensor(id(ConvTensor::kBias), "bias", {1, key.shape.K, 1, 1}, type, false);
-    y = add_addend(y, bias, !activation, ConvTensor::kY, "y", shape, type);
+    const Handle bias = tensor(id(TensorId::kBias), "bias", {1, key.shape.K, 1, 1}, type, false);
+    y = add_addend(y, bias, !activation, TensorId::kY, "y", shape, type);
   }
   if (activation) {
     Descriptor relu = pointwise(CUDNN_POINTWISE_RELU_FWD, "relu");
     if (key.activation == ConvActivation::kClippedRelu) relu.set(CUDNN_ATTR_POINTWISE_RELU_UPPER_CLIP, static_cast<double>(key.ceiling));
-    const Handle result = tensor(id(ConvTensor::kY), "y", shape, type, false);
+    const Handle result = tensor(id(TensorId::kY), "y", shape, type, false);
     add_pointwise(std::move(relu), "operation relu",
                   {{CUDNN_ATTR_OPERATION_POINTWISE_XDESC, y}, {CUDNN_ATTR_OPERATION_POINTWISE_YDESC, result}});
   }
@@ -147,10 +147,10 @@ void ConvGraph::build_backward_data(const PlanKey& key) {
   const cudnnDataType_t type = memory_type(key.precision);
   const std::array<int64_t, 4> shape = x_shape(key.shape);
   const bool activation = key.activation != ConvActivation::kNone;
-  const Handle dy = tensor(id(ConvTensor::kY), "dy", y_shape(key.shape), type, false);
-  const Handle w = tensor(id(ConvTensor::kW), "w", w_shape(key.shape), type, false);
+  const Handle dy = tensor(id(TensorId::kY), "dy", y_shape(key.shape), type, false);
+  const Handle w = tensor(id(TensorId::kW), "w", w_shape(key.shape), type, false);
   const Handle conv = convolution(key);
-  Handle dx = link(!key.residual && !activation, id(ConvTensor::kX), "dx", shape, type);
+  Handle dx = link(!key.residual && !activation, id(TensorId::kX), "dx", shape, type);
   Descriptor operation(CUDNN_BACKEND_OPERATION_CONVOLUTION_BACKWARD_DATA_DESCRIPTOR, "operation convolution backward data");
   operation.set(CUDNN_ATTR_OPERATION_CONVOLUTION_BWD_DATA_ALPHA, 1.0f);
   operation.set(CUDNN_ATTR_OPERATION_CONVOLUTION_BWD_DATA_BETA, 0.0f);
@@ -159,14 +159,14 @@ void ConvGraph::build_backward_data(const PlanKey& key) {
                                        {CUDNN_ATTR_OPERATION_CONVOLUTION_BWD_DATA_DY, dy},
                                        {CUDNN_ATTR_OPERATION_CONVOLUTION_BWD_DATA_DX, dx}});
   if (key.residual) {
-    const Handle skip = tensor(id(ConvTensor::kAddend), "skip gradient", shape, type, false);
-    dx = add_addend(dx, skip, !activation, ConvTensor::kX, "dx", shape, type);
+    const Handle skip = tensor(id(TensorId::kAddend), "skip gradient", shape, type, false);
+    dx = add_addend(dx, skip, !activation, TensorId::kX, "dx", shape, type);
   }
   if (activation) {
     Descriptor relu = pointwise(CUDNN_POINTWISE_RELU_BWD, "relu backward");
     if (key.activation == ConvActivation::kClippedRelu) relu.set(CUDNN_ATTR_POINTWISE_RELU_UPPER_CLIP, backward_ceiling(key.ceiling));
-    const Handle saved = tensor(id(ConvTensor::kSaved), "saved activation", shape, type, false);
-    const Handle result = tensor(id(ConvTensor::kX), "dx", shape, type, false);
+    const Handle saved = tensor(id(TensorId::kSaved), "saved activation", shape, type, false);
+    const Handle result = tensor(id(TensorId::kX), "dx", shape, type, false);
     add_pointwise(std::move(relu), "operation relu backward",
                   {{CUDNN_ATTR_OPERATION_POINTWISE_XDESC, saved},
                    {CUDNN_ATTR_OPERATION_POINTWISE_DYDESC, dx},
@@ -176,9 +176,9 @@ void ConvGraph::build_backward_data(const PlanKey& key) {
 
 void ConvGraph::build_backward_filter(const PlanKey& key) {
   const cudnnDataType_t type = memory_type(key.precision);
-  const Handle x = tensor(id(ConvTensor::kX), "x", x_shape(key.shape), type, false);
-  const Handle dy = tensor(id(ConvTensor::kY), "dy", y_shape(key.shape), type, false);
-  const Handle dw = tensor(id(ConvTensor::kW), "dw", w_shape(key.shape), type, false);
+  const Handle x = tensor(id(TensorId::kX), "x", x_shape(key.shape), type, false);
+  const Handle dy = tensor(id(TensorId::kY), "dy", y_shape(key.shape), type, false);
+  const Handle dw = tensor(id(TensorId::kW), "dw", w_shape(key.shape), type, false);
   const Handle conv = convolution(key);
   Descriptor operation(CUDNN_BACKEND_OPERATION_CONVOLUTION_BACKWARD_FILTER_DESCRIPTOR, "operation convolution backward filter");
   operation.set(CUDNN_ATTR_OPERATION_CONVOLUTION_BWD_FILTER_ALPHA, 1.0f);

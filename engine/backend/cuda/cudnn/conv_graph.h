@@ -2,15 +2,25 @@
 #pragma once
 
 #include <array>
+#include <cstdint>
 #include <initializer_list>
 #include <utility>
 #include <vector>
 
 #include "engine/backend/cuda/conv_key.h"
 #include "engine/backend/cuda/cudnn/descriptor.h"
-#include "engine/backend/cuda/cudnn/plans.h"
 
 namespace actmatch::cuda {
+
+// By which number a graph knows its tensors in memory (ConvTensors in libraries.h). Gradients stand at the place of their tensor.
+enum class TensorId : int64_t {
+  kX = 1,       // x, or dx
+  kW = 2,       // w, or dw
+  kY = 3,       // y, or dy
+  kBias = 4,    // [K]
+  kAddend = 5,  // the residual, or the skip connection's gradient
+  kSaved = 6,   // backward data: output of the activation whose derivative is taken
+};
 
 // A finalized operation graph. cuDNN keeps references between descriptors, so those that it was made of live as long as it does.
 class ConvGraph {
@@ -31,7 +41,7 @@ class ConvGraph {
   void add_operation(Descriptor operation, std::initializer_list<Argument> arguments);
   void add_pointwise(Descriptor mode, const char* name, std::initializer_list<Argument> arguments);
   // a + b; the sum is `result` in memory when it is the last operation.
-  Handle add_addend(Handle a, Handle b, bool last, ConvTensor result, const char* result_name, std::array<int64_t, 4> nchw,
+  Handle add_addend(Handle a, Handle b, bool last, TensorId result, const char* result_name, std::array<int64_t, 4> nchw,
                     cudnnDataType_t type);
 
   void build_forward(const PlanKey& key);
@@ -40,7 +50,7 @@ class ConvGraph {
 
   std::vector<Descriptor> parts_;
   std::vector<Handle> operations_;
-  int64_t next_virtual_id_ = 1000;  // above those of ConvTensor
+  int64_t next_virtual_id_ = 1000;  // above those of TensorId
 };
 
 }  // namespace actmatch::cuda

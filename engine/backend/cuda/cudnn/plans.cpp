@@ -5,8 +5,8 @@
 #include <algorithm>
 #include <set>
 
-#include "engine/backend/cuda/cudnn/conv_graph.h"
 #include "engine/backend/cuda/cudnn/device_impl.h"
+#include "engine/backend/cuda/cudnn/plan_parts.h"
 
 namespace actmatch::cuda {
 namespace {
@@ -27,20 +27,6 @@ const char* name_of(cudnnBackendNumericalNote_t note) {
   }
 }
 
-bool has(const std::vector<cudnnBackendNumericalNote_t>& notes, cudnnBackendNumericalNote_t note) {
-  return std::find(notes.begin(), notes.end(), note) != notes.end();
-}
-
-// fp32 leaves out everything that rounds products; Winograd and FFT stay out there too, because their transforms lose digits where the
-// reference should not. "Down-converts inputs" is what TF32 means; for bf16 it would mean less than bf16.
-bool fits_precision(ConvPrecision precision, const std::vector<cudnnBackendNumericalNote_t>& notes) {
-  if (has(notes, CUDNN_NUMERICAL_NOTE_REDUCED_PRECISION_REDUCTION)) return false;
-  if (precision == ConvPrecision::kBf16) return !has(notes, CUDNN_NUMERICAL_NOTE_DOWN_CONVERT_INPUTS);
-  if (precision == ConvPrecision::kTf32) return true;
-  return !has(notes, CUDNN_NUMERICAL_NOTE_TENSOR_CORE) && !has(notes, CUDNN_NUMERICAL_NOTE_DOWN_CONVERT_INPUTS) &&
-         !has(notes, CUDNN_NUMERICAL_NOTE_WINOGRAD) && !has(notes, CUDNN_NUMERICAL_NOTE_FFT);
-}
-
 Descriptor only(std::vector<Descriptor> one, const char* what) {
   ACTMATCH_CHECK(one.size() == 1, std::string("cuDNN gave no ") + what);
   return std::move(one.front());
@@ -58,27 +44,11 @@ EngineChoice choice_of(const Descriptor& engine, const Descriptor& configuration
   return choice;
 }
 
-Descriptor build(const Descriptor& configuration, const DeviceDescription& device) {
-  Descriptor plan(CUDNN_BACKEND_EXECUTION_PLAN_DESCRIPTOR, "execution plan");
-  plan.set(CUDNN_ATTR_EXECUTION_PLAN_ENGINE_CONFIG, configuration);
-  plan.set(CUDNN_ATTR_EXECUTION_PLAN_DEVICEPROP, device.impl().properties);
-  plan.finalize();
-  return plan;
-}
-
 // cuDNN opens and closes NVRTC for every runtime-compiled engine that it considers; held open, asking for a fused backward pass takes half
 // the time, and does not lose 72 kB at each opening. Where it is not found under this name, nothing but that changes.
 void hold_nvrtc_open() {
   static void* const library = ::dlopen(("libnvrtc.so." + std::to_string(cudnnGetCudartVersion() / 1000)).c_str(), RTLD_LAZY | RTLD_LOCAL);
   (void)library;
-}
-
-ConvGraph make_graph(const PlanKey& key) {
-  try {
-    return ConvGraph(key);
-  } catch (const CudnnError& error) {
-    throw Error(ErrorCode::kInvalidArgument, "there is no convolution '" + describe(key) + "': " + error.what());
-  }
 }
 
 // What one heuristic names; empty, with the reason in `refusal`, when it knows nothing for this graph (some say so by a status, some by an
@@ -113,7 +83,7 @@ void judge(PlanList& list, const Descriptor& configuration, Heuristic found_by, 
   candidate.choice = choice_of(engine, configuration);
   if (!seen.insert(candidate.choice).second) return;
   ++list.candidates;
-  const auto notes = engine.get_all<cudnnBackendNumericalNote_t>(CUDNN_ATTR_ENGINE_NUMERICAL_NOTE, CUDNN_TYPE_NUMERICAL_NOTE);
+  const NumericalNotes notes = numerical_notes(engine);
   const auto behaviour = engine.get_all<cudnnBackendBehaviorNote_t>(CUDNN_ATTR_ENGINE_BEHAVIOR_NOTE, CUDNN_TYPE_BEHAVIOR_NOTE);
   for (cudnnBackendNumericalNote_t note : notes) candidate.numerical_notes.push_back(name_of(note));
   candidate.tensor_cores = has(notes, CUDNN_NUMERICAL_NOTE_TENSOR_CORE);
@@ -130,7 +100,8 @@ void judge(PlanList& list, const Descriptor& configuration, Heuristic found_by, 
     if (candidate.runtime_compiled && !limits.build_runtime_compiled) {
       candidate.workspace_bytes = static_cast<size_t>(configuration.get_int64(CUDNN_ATTR_ENGINECFG_WORKSPACE_SIZE));
     } else {
-      candidate.workspace_bytes = static_cast<size_t>(build(configuration, device).get_int64(CUDNN_ATTR_EXECUTION_PLAN_WORKSPACE_SIZE));
+      candidate.workspace_bytes =
+          static_cast<size_t>(build_plan(configuration, device).get_int64(CUDNN_ATTR_EXECUTION_PLAN_WORKSPACE_SIZE));
     }
   } catch (const CudnnError& error) {  // of any kind: what an engine cannot build is not offered, for whatever reason
     ++list.refused;
@@ -172,77 +143,6 @@ PlanList list_plans(const PlanKey& key, const DeviceDescription& device, const P
       judge(list, configuration, heuristic, seen, device, limits);
   }
   return list;
-}
-
-Handle::Handle() {
-  cudnnHandle_t handle = nullptr;
-  try {
-    check(cudnnCreate(&handle), "cudnnCreate");
-  } catch (const CudnnError& error) {
-    throw Error(ErrorCode::kUnsupported, std::string("cuDNN cannot be used on this machine: ") + error.what());
-  }
-  handle_ = handle;
-}
-Handle::~Handle() { cudnnDestroy(static_cast<cudnnHandle_t>(handle_)); }
-void Handle::set_stream(void* stream) {
-  check(cudnnSetStream(static_cast<cudnnHandle_t>(handle_), static_cast<cudaStream_t>(stream)), "cudnnSetStream");
-}
-
-struct Plan::Impl {
-  ConvGraph graph;
-  std::vector<Descriptor> parts;  // what the plan was made of
-  Descriptor plan;
-};
-
-Plan::Plan(const PlanKey& key, const EngineChoice& choice, const DeviceDescription& device) {
-  ConvGraph graph = make_graph(key);
-  try {
-    std::vector<Descriptor> parts;
-    std::vector<cudnnBackendDescriptor_t> knobs;
-    for (const auto& [type, value] : choice.knobs) {
-      const auto knob_type = static_cast<cudnnBackendKnobType_t>(type);
-      Descriptor knob(CUDNN_BACKEND_KNOB_CHOICE_DESCRIPTOR, "knob choice");
-      knob.set(CUDNN_ATTR_KNOB_CHOICE_KNOB_TYPE, CUDNN_TYPE_KNOB_TYPE, 1, &knob_type);
-      knob.set(CUDNN_ATTR_KNOB_CHOICE_KNOB_VALUE, value);
-      knob.finalize();
-      knobs.push_back(parts.emplace_back(std::move(knob)).get());
-    }
-    Descriptor engine(CUDNN_BACKEND_ENGINE_DESCRIPTOR, "engine");
-    engine.set(CUDNN_ATTR_ENGINE_OPERATION_GRAPH, graph.graph());
-    engine.set(CUDNN_ATTR_ENGINE_GLOBAL_INDEX, choice.engine);
-    engine.set(CUDNN_ATTR_ENGINE_DEVICEPROP, device.impl().properties);
-    engine.finalize();
-    Descriptor configuration(CUDNN_BACKEND_ENGINECFG_DESCRIPTOR, "engine configuration");
-    configuration.set(CUDNN_ATTR_ENGINECFG_ENGINE, engine);
-    if (!knobs.empty()) configuration.set(CUDNN_ATTR_ENGINECFG_KNOB_CHOICES, std::span<const cudnnBackendDescriptor_t>(knobs));
-    configuration.finalize();
-    Descriptor plan = build(configuration, device);
-    parts.push_back(std::move(engine));
-    parts.push_back(std::move(configuration));
-    impl_ = std::make_unique<Impl>(Impl{std::move(graph), std::move(parts), std::move(plan)});
-  } catch (const CudnnError& error) {
-    throw Error(ErrorCode::kUnsupported, "cuDNN cannot run '" + describe(key) + "' on " + describe(choice) + ": " + error.what());
-  }
-}
-Plan::~Plan() = default;
-Plan::Plan(Plan&&) noexcept = default;
-Plan& Plan::operator=(Plan&&) noexcept = default;
-
-size_t Plan::workspace_bytes() const { return static_cast<size_t>(impl_->plan.get_int64(CUDNN_ATTR_EXECUTION_PLAN_WORKSPACE_SIZE)); }
-
-void Plan::run(const Handle& handle, const std::vector<std::pair<ConvTensor, void*>>& tensors, void* workspace) const {
-  std::vector<int64_t> ids;
-  std::vector<void*> addresses;
-  for (const auto& [tensor, address] : tensors) {
-    ids.push_back(static_cast<int64_t>(tensor));
-    addresses.push_back(address);
-  }
-  Descriptor pack(CUDNN_BACKEND_VARIANT_PACK_DESCRIPTOR, "variant pack");
-  pack.set(CUDNN_ATTR_VARIANT_PACK_UNIQUE_IDS, std::span<const int64_t>(ids));
-  pack.set(CUDNN_ATTR_VARIANT_PACK_DATA_POINTERS, CUDNN_TYPE_VOID_PTR, static_cast<int64_t>(addresses.size()), addresses.data());
-  pack.set(CUDNN_ATTR_VARIANT_PACK_WORKSPACE, CUDNN_TYPE_VOID_PTR, 1, &workspace);
-  pack.finalize();
-  check(cudnnBackendExecute(static_cast<cudnnHandle_t>(handle.get()), impl_->plan.get(), pack.get()), "cudnnBackendExecute");
 }
 
 }  // namespace actmatch::cuda

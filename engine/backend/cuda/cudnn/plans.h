@@ -1,12 +1,10 @@
-// Plans of cuDNN for convolutions: which ones there are for a shape, and one of them made ready to run.
-// Works from a description of the device alone, except for Plan::run and for runtime-compiled engines, which need the CUDA driver.
+// Which plans cuDNN has for a convolution. Works from a description of the device alone; building runtime-compiled engines needs the CUDA
+// driver as well.
 #pragma once
 
 #include <cstddef>
 #include <cstdint>
-#include <memory>
 #include <string>
-#include <utility>
 #include <vector>
 
 #include "engine/backend/cuda/conv_key.h"
@@ -14,16 +12,6 @@
 #include "engine/backend/cuda/plan_choice.h"
 
 namespace actmatch::cuda {
-
-// The tensors in memory of a convolution and what is fused to it (shapes: conv_key.h). Gradients stand at the place of their tensor.
-enum class ConvTensor : int64_t {
-  kX = 1,       // x, or dx
-  kW = 2,       // w, or dw
-  kY = 3,       // y, or dy
-  kBias = 4,    // [K]
-  kAddend = 5,  // the residual, or the skip connection's gradient
-  kSaved = 6,   // backward data: output of the activation whose derivative is taken
-};
 
 enum class Heuristic : uint8_t { kA, kB, kFallback };
 
@@ -63,38 +51,5 @@ struct PlanLimits {
 // The deterministic plans for `key` on `device`, in the precision asked for and within the limits. An empty list is no error, see
 // require_any(). Throws kInvalidArgument, naming the convolution and cuDNN's status, when such a convolution cannot exist.
 PlanList list_plans(const PlanKey& key, const DeviceDescription& device, const PlanLimits& limits);
-
-// cuDNN's context of one CUDA device and stream.
-class Handle {
- public:
-  Handle();  // on the current device; throws kUnsupported when there is none
-  ~Handle();
-  Handle(const Handle&) = delete;
-  Handle& operator=(const Handle&) = delete;
-  void set_stream(void* stream);  // a cudaStream_t
-  void* get() const { return handle_; }
-
- private:
-  void* handle_ = nullptr;
-};
-
-class Plan {
- public:
-  // Throws kUnsupported, naming the convolution, the choice and cuDNN's status, when the engine does not take it (or no longer does: the
-  // choice may come from a file).
-  Plan(const PlanKey& key, const EngineChoice& choice, const DeviceDescription& device);
-  ~Plan();
-  Plan(Plan&&) noexcept;
-  Plan& operator=(Plan&&) noexcept;
-
-  size_t workspace_bytes() const;
-  // Launches on the handle's stream. `tensors` are device addresses, aligned to 16 bytes, of all tensors of the key; `workspace` holds
-  // workspace_bytes(). Allocates nothing on the device.
-  void run(const Handle& handle, const std::vector<std::pair<ConvTensor, void*>>& tensors, void* workspace) const;
-
- private:
-  struct Impl;
-  std::unique_ptr<Impl> impl_;
-};
 
 }  // namespace actmatch::cuda

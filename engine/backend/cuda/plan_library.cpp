@@ -1,0 +1,157 @@
+#include "engine/backend/cuda/plan_library.h"
+
+#include <limits>
+#include <optional>
+#include <utility>
+
+#include "engine/backend/cuda/conv_tensors.h"
+#include "engine/core/error.h"
+
+namespace actmatch::cuda {
+namespace {
+
+// A plan that the library prefers is only given up for one that is this much quicker: less is noise, and with the choice of the plan the
+// last bits of the results change.
+constexpr double kClearlyQuicker = 0.98;
+
+constexpr double kNotTimed = 0.0;
+
+class Runner : public ConvRunner {
+ public:
+  Runner(std::unique_ptr<BuiltPlan> plan, double microseconds, std::string description)
+      : plan_(std::move(plan)), microseconds_(microseconds), description_(std::move(description)) {}
+  size_t workspace_bytes() const override { return plan_->workspace_bytes(); }
+  void run(const ConvTensors& tensors, void* workspace) override { plan_->run(tensors, workspace); }
+  double microseconds() const override { return microseconds_; }
+  std::string description() const override { return description_; }
+
+ private:
+  std::unique_ptr<BuiltPlan> plan_;
+  double microseconds_;
+  std::string description_;
+};
+
+// The same with less fused to it, for comparison; nothing where fusing is never in question.
+std::optional<PlanKey> less_fused(PlanKey key) {
+  if (key.pass == ConvPass::kForward && key.activation == ConvActivation::kClippedRelu) {
+    key.activation = ConvActivation::kRelu;
+  } else if (key.pass == ConvPass::kBackwardData && (key.residual || key.activation != ConvActivation::kNone)) {
+    key.residual = false;
+    key.activation = ConvActivation::kNone;
+  } else {
+    return std::nullopt;
+  }
+  key.ceiling = 0.0f;
+  return key;
+}
+
+// What the kernel for the rest reads and writes.
+size_t bytes_of_the_rest(const PlanKey& key) {
+  const ConvBytes sizes = bytes_of(key);
+  return key.pass == ConvPass::kForward ? 2 * sizes.y : 2 * sizes.x + sizes.addend + sizes.saved;
+}
+
+// Errors that say "not this plan"; others are not about the plan.
+bool concerns_the_plan(const Error& error) { return error.code() != ErrorCode::kInternal && error.code() != ErrorCode::kCancelled; }
+
+}  // namespace
+
+PlanLibrary::PlanLibrary(std::unique_ptr<PlanBuilder> builder, std::unique_ptr<PlanTimer> timer, PlanCache cache, const Limits& limits,
+                         Notice notice)
+    : builder_(std::move(builder)), timer_(std::move(timer)), cache_(std::move(cache)), limits_(limits), notice_(std::move(notice)) {}
+
+void PlanLibrary::say_once(const std::string& line) {
+  if (notice_ && said_.insert(line).second) notice_(line);
+}
+
+std::shared_ptr<ConvRunner> PlanLibrary::runner(const EngineChoice& choice, std::unique_ptr<BuiltPlan> plan, double microseconds) const {
+  return std::make_shared<Runner>(std::move(plan), microseconds, builder_->name() + " " + describe(choice));
+}
+
+std::shared_ptr<ConvRunner> PlanLibrary::find(const PlanKey& key) {
+  if (const auto known = known_.find(key); known != known_.end()) return known->second;
+  std::shared_ptr<ConvRunner> found = choose(key);
+  if (found && !fusing_pays(key, *found)) found = nullptr;
+  known_[key] = found;
+  return found;
+}
+
+bool PlanLibrary::fusing_pays(const PlanKey& key, const ConvRunner& fused) {
+  const std::optional<PlanKey> less = less_fused(key);
+  if (!less) return true;
+  const std::shared_ptr<ConvRunner> unfused = find(*less);
+  if (!unfused || unfused->microseconds() == kNotTimed || fused.microseconds() == kNotTimed) return true;
+  return fused.microseconds() <= unfused->microseconds() + timer_->pass_microseconds(bytes_of_the_rest(key));
+}
+
+std::shared_ptr<ConvRunner> PlanLibrary::choose(const PlanKey& key) {
+  if (std::shared_ptr<ConvRunner> remembered = from_cache(key)) return remembered;
+  const PlanBuilder::Candidates candidates = builder_->candidates(key);
+  std::string failure = candidates.summary;
+  if (std::shared_ptr<ConvRunner> timed = by_timing(key, candidates.list, failure)) return timed;
+  // Where less can be fused the caller asks for that next, and hears then if there is nothing either.
+  if (!less_fused(key)) say_once("no plan of " + builder_->name() + " for '" + describe(key) + "', so own kernels do it: " + failure);
+  return nullptr;
+}
+
+std::unique_ptr<BuiltPlan> PlanLibrary::build_within_limits(const PlanKey& key, const EngineChoice& choice) {
+  std::unique_ptr<BuiltPlan> plan = builder_->build(key, choice);
+  if (plan->workspace_bytes() > limits_.workspace_bytes)
+    throw Error(ErrorCode::kUnsupported, "'" + describe(key) + "' on " + describe(choice) + " needs " +
+                                             std::to_string(plan->workspace_bytes()) + " bytes of workspace, over the limit of " +
+                                             std::to_string(limits_.workspace_bytes));
+  return plan;
+}
+
+std::shared_ptr<ConvRunner> PlanLibrary::from_cache(const PlanKey& key) {
+  const std::optional<PlanRecord> record = cache_.find(key);
+  if (!record) return nullptr;
+  try {
+    return runner(record->choice, build_within_limits(key, record->choice), record->microseconds);
+  } catch (const Error& error) {
+    if (!concerns_the_plan(error)) throw;
+    say_once(std::string("a remembered plan cannot be used, so plans are timed again: ") + error.what());
+    return nullptr;
+  }
+}
+
+// The quickest of the first candidates that can be built and run. Where there is no memory to time them, the first that can be built: it is
+// the library's best guess, and it is not remembered.
+std::shared_ptr<ConvRunner> PlanLibrary::by_timing(const PlanKey& key, const std::vector<PlanBuilder::Candidate>& candidates,
+                                                   std::string& failure) {
+  std::unique_ptr<PlanTimer::Bench> bench;
+  try {
+    if (!candidates.empty()) bench = timer_->prepare(key);
+  } catch (const Error& error) {
+    if (error.code() != ErrorCode::kOutOfMemory) throw;
+    say_once("too little memory to time plans for '" + describe(key) + "', so the one that " + builder_->name() +
+             " suggests is taken: " + error.what());
+  }
+  std::unique_ptr<BuiltPlan> best;
+  PlanRecord record;
+  record.microseconds = std::numeric_limits<double>::infinity();
+  int timed = 0, slow = 0;
+  for (const PlanBuilder::Candidate& candidate : candidates) {
+    if (timed == limits_.timed) break;
+    if (candidate.slow_to_build && slow == limits_.slow_to_build) continue;
+    slow += candidate.slow_to_build;
+    try {
+      std::unique_ptr<BuiltPlan> plan = build_within_limits(key, candidate.choice);
+      if (!bench) return runner(candidate.choice, std::move(plan), kNotTimed);
+      const double microseconds = bench->microseconds(*plan, record.microseconds);
+      ++timed;
+      if (!(microseconds < record.microseconds * kClearlyQuicker)) continue;
+      record = {candidate.choice, plan->workspace_bytes(), microseconds};
+      best = std::move(plan);
+    } catch (const Error& error) {
+      if (!concerns_the_plan(error)) throw;
+      failure = error.what();
+    }
+  }
+  if (!best) return nullptr;
+  cache_.put(key, record);
+  cache_.save();  // at once: whatever ends the program, the time was not spent for nothing
+  return runner(record.choice, std::move(best), record.microseconds);
+}
+
+}  // namespace actmatch::cuda

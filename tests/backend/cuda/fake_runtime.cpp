@@ -1,0 +1,139 @@
+#include "tests/backend/cuda/fake_runtime.h"
+
+#include <cuda_runtime.h>
+
+#include <cstdlib>
+#include <cstring>
+#include <map>
+
+namespace actmatch::cuda {
+namespace {
+
+std::map<cudaEvent_t, double> recorded;
+std::map<cudaGraph_t, double> graphs;
+std::map<cudaGraphExec_t, double> executables;
+
+// Things are told apart by their address only.
+template <class Handle>
+Handle new_handle() {
+  static char* next = reinterpret_cast<char*>(0x1000);
+  return reinterpret_cast<Handle>(next += 16);
+}
+
+cudaError_t note(const char* call) {
+  fake_runtime().calls.emplace_back(call);
+  return fake_runtime().lost ? cudaErrorIllegalAddress : cudaSuccess;
+}
+
+// What no stream in capture allows.
+cudaError_t note_outside_capture(const char* call) {
+  if (const cudaError_t status = note(call); status != cudaSuccess) return status;
+  return fake_runtime().capturing ? cudaErrorStreamCaptureUnsupported : cudaSuccess;
+}
+
+}  // namespace
+
+FakeRuntime& fake_runtime() {
+  static FakeRuntime runtime;
+  return runtime;
+}
+
+void FakeRuntime::launch(double microseconds) {
+  calls.emplace_back("launch");
+  (capturing ? captured : clock) += microseconds;
+}
+
+}  // namespace actmatch::cuda
+
+using namespace actmatch::cuda;
+
+extern "C" {
+
+cudaError_t cudaMalloc(void** address, size_t bytes) {
+  if (const cudaError_t status = note_outside_capture("malloc"); status != cudaSuccess) return status;
+  if (bytes > fake_runtime().room) return cudaErrorMemoryAllocation;
+  *address = std::aligned_alloc(256, (bytes + 255) / 256 * 256);
+  fake_runtime().room -= bytes;
+  fake_runtime().memory.insert(*address);
+  return cudaSuccess;
+}
+cudaError_t cudaFree(void* address) {
+  if (!address) return cudaSuccess;
+  note("free");
+  if (fake_runtime().memory.erase(address) != 1) std::abort();  // what was not allocated, or twice
+  std::free(address);
+  return cudaSuccess;
+}
+cudaError_t cudaMemcpyAsync(void* to, const void* from, size_t bytes, cudaMemcpyKind, cudaStream_t) {
+  std::memcpy(to, from, bytes);
+  return note_outside_capture("copy");
+}
+cudaError_t cudaStreamSynchronize(cudaStream_t) { return note_outside_capture("synchronize"); }
+cudaError_t cudaGetLastError() { return note("get last error"); }
+const char* cudaGetErrorString(cudaError_t status) {
+  return status == cudaErrorIllegalAddress ? "an illegal memory access" : "a fake error";
+}
+
+cudaError_t cudaDeviceGetAttribute(int* value, cudaDeviceAttr attribute, int) {
+  *value = attribute == cudaDevAttrMemoryClockRate ? 3201000 : attribute == cudaDevAttrGlobalMemoryBusWidth ? 6144 : 0;
+  return cudaSuccess;
+}
+
+cudaError_t cudaEventCreate(cudaEvent_t* event) {
+  *event = new_handle<cudaEvent_t>();
+  ++fake_runtime().events;
+  return cudaSuccess;
+}
+cudaError_t cudaEventDestroy(cudaEvent_t) {
+  --fake_runtime().events;
+  return cudaSuccess;
+}
+cudaError_t cudaEventRecord(cudaEvent_t event, cudaStream_t) {
+  recorded[event] = fake_runtime().clock;
+  return note("record");
+}
+cudaError_t cudaEventSynchronize(cudaEvent_t) { return note_outside_capture("wait"); }
+cudaError_t cudaEventElapsedTime(float* milliseconds, cudaEvent_t begin, cudaEvent_t end) {
+  *milliseconds = static_cast<float>((recorded.at(end) - recorded.at(begin)) / 1000.0);
+  return cudaSuccess;
+}
+
+cudaError_t cudaStreamBeginCapture(cudaStream_t, cudaStreamCaptureMode mode) {
+  if (const cudaError_t status = note_outside_capture("begin capture"); status != cudaSuccess) return status;
+  if (fake_runtime().refuse_capture || mode != cudaStreamCaptureModeThreadLocal) return cudaErrorStreamCaptureUnsupported;
+  fake_runtime().capturing = true;
+  fake_runtime().captured = 0;
+  return cudaSuccess;
+}
+cudaError_t cudaStreamEndCapture(cudaStream_t, cudaGraph_t* graph) {
+  fake_runtime().capturing = false;
+  *graph = new_handle<cudaGraph_t>();
+  graphs[*graph] = fake_runtime().captured;
+  ++fake_runtime().graphs;
+  return note("end capture");
+}
+cudaError_t cudaGraphDestroy(cudaGraph_t) {
+  --fake_runtime().graphs;
+  return cudaSuccess;
+}
+cudaError_t cudaGraphInstantiate(cudaGraphExec_t* executable, cudaGraph_t graph, unsigned long long) {
+  *executable = new_handle<cudaGraphExec_t>();
+  executables[*executable] = graphs.at(graph);
+  ++fake_runtime().executables;
+  return note("instantiate");
+}
+cudaError_t cudaGraphExecDestroy(cudaGraphExec_t) {
+  --fake_runtime().executables;
+  return cudaSuccess;
+}
+cudaError_t cudaGraphLaunch(cudaGraphExec_t executable, cudaStream_t) {
+  FakeRuntime& runtime = fake_runtime();
+  runtime.clock += executables.at(executable);
+  if (!runtime.disturbances.empty()) {
+    runtime.clock += runtime.disturbances.front();
+    runtime.disturbances.erase(runtime.disturbances.begin());
+  }
+  return note("replay");
+}
+
+}  // extern "C"
