@@ -47,9 +47,9 @@ void top_fraction_mask_ref(T* h, T* threshold, const T* s, const T* area, int64_
 
 enum class BackgroundLayout : uint8_t {
   kColour,         // [C]: one value a channel
-  kColourPerItem,  // [B, C]
   kImage,          // [C, HW]: one image for the whole batch
   kImagePerItem,   // [B, C, HW]
+  kColourPerItem,  // [B, C]
 };
 
 template <class T>
