@@ -120,10 +120,12 @@ cudaError_t resize_bilinear_backward(cudaStream_t stream, float* dx, const float
 cudaError_t resize_nearest_backward(cudaStream_t stream, float* dx, const float* dy, int64_t planes, int64_t h, int64_t w, int64_t H,
                                     int64_t W, bool accumulate);
 
-// depthwise.h
-cudaError_t depthwise(cudaStream_t stream, float* y, const float* x, const float* filter, const float* bias, const DepthwiseShape& shape,
-                      Activation activation);
-cudaError_t depthwise_backward(cudaStream_t stream, float* dx, const float* dy, const float* y, const float* filter,
-                               const DepthwiseShape& shape, Activation activation, bool accumulate);
+// depthwise.h; T is float or bfloat16, the bias float, sums float.
+template <class T>
+cudaError_t depthwise(cudaStream_t stream, T* y, const T* x, const T* filter, const float* bias, const DepthwiseShape& shape,
+                      const Clip& clip);
+template <class T>
+cudaError_t depthwise_backward(cudaStream_t stream, T* dx, const T* dy, const T* y, const T* filter, const DepthwiseShape& shape,
+                               const Clip& clip, bool accumulate);
 
 }  // namespace actmatch::kernels::cuda

@@ -3,17 +3,8 @@
 #include <algorithm>
 
 namespace actmatch::kernels {
-namespace {
-
 template <class T>
-bool passes_gradient(T y, Activation activation) {
-  return activation == Activation::kNone || (y > 0 && (activation == Activation::kRelu || y < 6));
-}
-
-}  // namespace
-
-template <class T>
-void depthwise_ref(T* y, const T* x, const T* filter, const T* bias, const DepthwiseShape& shape, Activation activation) {
+void depthwise_ref(T* y, const T* x, const T* filter, const T* bias, const DepthwiseShape& shape, const Clip& clip) {
   const int64_t C = shape.C;
   for (int64_t n = 0; n < shape.N; ++n)
     for (int64_t i = 0; i < shape.outH; ++i)
@@ -26,16 +17,12 @@ void depthwise_ref(T* y, const T* x, const T* filter, const T* bias, const Depth
             const T *in = x + ((n * shape.H + h) * shape.W + w) * C, *tap = filter + (r * 3 + s) * C;
             for (int64_t c = 0; c < C; ++c) y[c] += tap[c] * in[c];
           }
-        if (activation == Activation::kNone) continue;
-        for (int64_t c = 0; c < C; ++c) {
-          y[c] = y[c] < 0 ? T(0) : y[c];
-          if (activation == Activation::kRelu6 && y[c] > 6) y[c] = 6;
-        }
+        for (int64_t c = 0; c < C; ++c) y[c] = clip(y[c]);
       }
 }
 
 template <class T>
-void depthwise_backward_ref(T* dx, const T* dy, const T* y, const T* filter, const DepthwiseShape& shape, Activation activation,
+void depthwise_backward_ref(T* dx, const T* dy, const T* y, const T* filter, const DepthwiseShape& shape, const Clip& clip,
                             bool accumulate) {
   const int64_t C = shape.C;
   if (!accumulate) std::fill_n(dx, shape.N * shape.H * shape.W * C, T(0));
@@ -50,15 +37,15 @@ void depthwise_backward_ref(T* dx, const T* dy, const T* y, const T* filter, con
             T* to = dx + ((n * shape.H + h) * shape.W + w) * C;
             const T* tap = filter + (r * 3 + s) * C;
             for (int64_t c = 0; c < C; ++c) {
-              if (activation == Activation::kNone || passes_gradient(y[out + c], activation)) to[c] += tap[c] * dy[out + c];
+              if (!clip.changes() || clip.passes(y[out + c])) to[c] += tap[c] * dy[out + c];
             }
           }
       }
 }
 
-#define ACTMATCH_INSTANTIATE(T)                                                                        \
-  template void depthwise_ref<T>(T*, const T*, const T*, const T*, const DepthwiseShape&, Activation); \
-  template void depthwise_backward_ref<T>(T*, const T*, const T*, const T*, const DepthwiseShape&, Activation, bool);
+#define ACTMATCH_INSTANTIATE(T)                                                                         \
+  template void depthwise_ref<T>(T*, const T*, const T*, const T*, const DepthwiseShape&, const Clip&); \
+  template void depthwise_backward_ref<T>(T*, const T*, const T*, const T*, const DepthwiseShape&, const Clip&, bool);
 ACTMATCH_INSTANTIATE(float)
 ACTMATCH_INSTANTIATE(double)
 #undef ACTMATCH_INSTANTIATE

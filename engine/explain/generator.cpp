@@ -1,5 +1,6 @@
 #include "engine/explain/generator.h"
 
+#include <algorithm>
 #include <cmath>
 
 #include "engine/core/error.h"
@@ -30,7 +31,7 @@ constexpr int64_t kMultiple = int64_t{1} << kStages;
 
 class Builder {
  public:
-  Builder(Generator& g, uint64_t seed) : g_(g), seed_(seed) {}
+  Builder(Generator& g, int64_t batch, uint64_t seed) : g_(g), batch_(batch), seed_(seed) {}
 
   // Uniform in +-bound, reproducible from (seed, number of the tensor, index).
   Tensor uniform(Shape shape, float bound) {
@@ -44,9 +45,15 @@ class Builder {
     ++tensors_;
     return t;
   }
+  // In a batch, each image has a parameter of its own, and all of them begin alike: as for one image.
   ValueId parameter(const std::string& name, Tensor initial) {
     g_.parameters += initial.count();
-    return g_.graph.add_parameter(name, std::move(initial));
+    if (batch_ == 1) return g_.graph.add_parameter(name, std::move(initial));
+    Shape shape = initial.shape();
+    shape.insert(shape.begin(), batch_);
+    Tensor all(DType::kF32, std::move(shape));
+    for (int64_t n = 0; n < batch_; ++n) std::copy_n(initial.data<float>(), initial.count(), all.data<float>() + n * initial.count());
+    return g_.graph.add_parameter(name, std::move(all));
   }
   int64_t channels_of(ValueId x) const { return g_.graph.value(x).shape[1]; }
 
@@ -72,6 +79,7 @@ class Builder {
 
  private:
   Generator& g_;
+  int64_t batch_;
   uint64_t seed_;
   uint32_t tensors_ = 0;
 };
@@ -117,12 +125,14 @@ int64_t round_up(int64_t extent, int64_t multiple) { return (extent + multiple -
 
 Generator build_generator(const GeneratorSpec& spec, int64_t batch, int64_t channels, int64_t height, int64_t width, uint64_t seed) {
   Generator g;
-  Builder b(g, seed);
+  ACTMATCH_CHECK(batch >= 1, "a generator is for at least one image");
+  Builder b(g, batch, seed);
   if (spec.kind == GeneratorKind::kGrid) {
     ACTMATCH_CHECK(spec.cell >= 1, "a grid cell covers at least one pixel");
     Tensor cells(DType::kF32, {batch, 1, round_up(height, spec.cell) / spec.cell, round_up(width, spec.cell) / spec.cell});
     std::fill_n(cells.data<float>(), cells.count(), spec.initial_logit);
-    const ValueId grid = b.parameter("grid", std::move(cells));
+    g.parameters = cells.count() / batch;
+    const ValueId grid = g.graph.add_parameter("grid", std::move(cells));
     // Upsampled to whole cells first, then cropped, so that cells are square also where they do not divide the image.
     const int64_t H = round_up(height, spec.cell), W = round_up(width, spec.cell);
     g.logits = g.graph.add_node("upsample", ResizeAttrs{spec.smooth ? ResizeMode::kLinear : ResizeMode::kNearest, H, W}, {grid});

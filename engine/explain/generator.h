@@ -28,11 +28,15 @@ struct Generator {
   Graph graph;
   ValueId image = kNoValue;   // input [batch, C, H, W]; kNoValue for the grid
   ValueId logits = kNoValue;  // output [batch, 1, H, W]
-  int64_t parameters = 0;
+  int64_t parameters = 0;     // of one image
 };
 
 // Weights are drawn from `seed` as PyTorch initialises these layers: uniform in +-1/sqrt(fan in). Images whose extents are not multiples of
 // 16 are padded for the nets (edge values) and the result is cropped.
+//
+// In a batch every image trains a generator of its own: parameters then have the images as their first axis (the grid always has), which
+// the convolutions know as instances (op.h). Each begins as the only image of a batch of one does, so an image's result does not depend on
+// its neighbours.
 Generator build_generator(const GeneratorSpec& spec, int64_t batch, int64_t channels, int64_t height, int64_t width, uint64_t seed);
 
 }  // namespace actmatch

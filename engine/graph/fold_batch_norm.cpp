@@ -90,6 +90,7 @@ size_t output_channel(const Node& conv, const Shape& w, int64_t i) {
 
 bool is_frozen_conv(const Graph& graph, const Node& node) {
   if (node.op() != OpKind::kConv && node.op() != OpKind::kConvTranspose) return false;
+  if (has_instances(graph.value(node.inputs[1]).shape)) return false;  // a channel's weights are many
   for (size_t i = 1; i < node.inputs.size(); ++i)
     if (node.inputs[i] != kNoValue && !graph.is_constant(node.inputs[i])) return false;
   return true;

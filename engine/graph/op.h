@@ -14,8 +14,8 @@
 namespace actmatch {
 
 enum class OpKind : uint8_t {
-  kConv,           // x NCHW, w KxC/gxRxS, [b K]
-  kConvTranspose,  // x NCHW, w CxK/gxRxS, [b K]
+  kConv,           // x NCHW, w KxC/gxRxS, [b K]; or w IxKxC/gxRxS, [b IxK], see instances_of
+  kConvTranspose,  // x NCHW, w CxK/gxRxS, [b K]; likewise
   kMatMul,         // a, b, [bias over the last axis]; NumPy batch broadcasting, both at least 2-D
   kPool,           // x NCHW
   kReduce,         // x
@@ -49,6 +49,12 @@ struct ConvTransposeAttrs {
   std::array<int64_t, 2> output_padding{0, 0};
   int64_t groups = 1;
 };
+// Weights of a fifth axis in front, and a bias of a second one, belong to one part of the batch each: the batch is cut into as many equal
+// consecutive parts as that axis is long. So several images train nets of their own in one graph.
+inline bool has_instances(const Shape& w) { return w.size() == 5; }
+inline int64_t instances_of(const Shape& w) { return has_instances(w) ? w[0] : 1; }
+// The weights of one part.
+inline Shape instance_shape(const Shape& w) { return has_instances(w) ? Shape(w.begin() + 1, w.end()) : w; }
 struct MatMulAttrs {
   bool transpose_a = false;  // swaps the last two axes
   bool transpose_b = false;

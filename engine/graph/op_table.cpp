@@ -26,11 +26,11 @@ int64_t product(std::initializer_list<int64_t> factors) {
 int64_t multiply_adds_none(const Graph&, const Node&) { return 0; }
 int64_t multiply_adds_scale(const Graph& graph, const Node& node) { return output_count(graph, node); }
 int64_t multiply_adds_conv(const Graph& graph, const Node& node) {
-  const Shape& w = input_shape(graph, node, 1);
+  const Shape w = instance_shape(input_shape(graph, node, 1));
   return product({output_count(graph, node), w[1], w[2], w[3]});
 }
 int64_t multiply_adds_conv_transpose(const Graph& graph, const Node& node) {
-  const Shape& w = input_shape(graph, node, 1);
+  const Shape w = instance_shape(input_shape(graph, node, 1));
   return product({element_count(input_shape(graph, node, 0)), w[1], w[2], w[3]});
 }
 int64_t multiply_adds_mat_mul(const Graph& graph, const Node& node) {

@@ -10,23 +10,32 @@ void check_window(const std::array<int64_t, 2>& strides, const std::array<int64_
   for (int64_t d : dilations) require_in_range(d, 1, kLargestAttribute, "dilation");
 }
 
-void check_conv_operands(Inputs inputs) {
+std::string both(const Shape& x, const Shape& w) { return "input " + to_string(x) + ", weight " + to_string(w); }
+
+// The weights of one part of the batch.
+Shape check_conv_operands(Inputs inputs) {
   require_dtype(*inputs[0], DType::kF32, "the input");
   require_rank(*inputs[0], 4, "the input");
   require_dtype(*inputs[1], DType::kF32, "the weight");
-  require_rank(*inputs[1], 4, "the weight");
-  for (size_t i = 2; i < 4; ++i) require_in_range(inputs[1]->shape[i], 1, kLargestAttribute, "kernel extent");
+  const Shape &x = inputs[0]->shape, &w = inputs[1]->shape;
+  if (!has_instances(w)) require_rank(*inputs[1], 4, "the weight");
+  const Shape one = instance_shape(w);
+  for (size_t i = 2; i < 4; ++i) require_in_range(one[i], 1, kLargestAttribute, "kernel extent");
+  require_in_range(instances_of(w), 1, kLargestAttribute, "instances");
+  if (x[0] % instances_of(w) != 0)
+    misfit("the batch of " + std::to_string(x[0]) + " does not divide into the weight's " + std::to_string(instances_of(w)) +
+           " instances (" + both(x, w) + ")");
+  return one;
 }
 
 void check_bias(Inputs inputs, int64_t channels) {
   if (inputs.size() < 3 || !inputs[2]) return;
   require_dtype(*inputs[2], DType::kF32, "the bias");
-  if (inputs[2]->shape != Shape{channels})
-    misfit("the bias has shape " + to_string(inputs[2]->shape) + " but the weight " + to_string(inputs[1]->shape) + " gives " +
-           std::to_string(channels) + " channels");
+  const Shape& w = inputs[1]->shape;
+  if (inputs[2]->shape != (has_instances(w) ? Shape{w[0], channels} : Shape{channels}))
+    misfit("the bias has shape " + to_string(inputs[2]->shape) + " but the weight " + to_string(w) + " gives " + std::to_string(channels) +
+           " channels");
 }
-
-std::string both(const Shape& x, const Shape& w) { return "input " + to_string(x) + ", weight " + to_string(w); }
 
 }  // namespace
 
@@ -35,8 +44,8 @@ InferredValue infer_conv(const Attributes& attrs, Inputs inputs) {
   const auto& a = std::get<ConvAttrs>(attrs);
   check_window(a.strides, a.pads, a.dilations);
   require_in_range(a.groups, 1, kLargestAttribute, "groups");
-  check_conv_operands(inputs);
-  const Shape &x = inputs[0]->shape, &w = inputs[1]->shape;
+  const Shape w = check_conv_operands(inputs);
+  const Shape& x = inputs[0]->shape;
   if (x[1] % a.groups != 0 || x[1] / a.groups != w[1])
     misfit("channels do not fit: " + both(x, w) + ", " + std::to_string(a.groups) + " groups; the weight needs " + std::to_string(w[1]) +
            " input channels a group");
@@ -61,8 +70,8 @@ InferredValue infer_conv_transpose(const Attributes& attrs, Inputs inputs) {
   const auto& a = std::get<ConvTransposeAttrs>(attrs);
   check_window(a.strides, a.pads, a.dilations);
   require_in_range(a.groups, 1, kLargestAttribute, "groups");
-  check_conv_operands(inputs);
-  const Shape &x = inputs[0]->shape, &w = inputs[1]->shape;
+  const Shape w = check_conv_operands(inputs);
+  const Shape& x = inputs[0]->shape;
   if (x[1] != w[0] || x[1] % a.groups != 0)
     misfit("channels do not fit: " + both(x, w) + ", " + std::to_string(a.groups) + " groups; the weight needs " + std::to_string(w[0]) +
            " input channels");

@@ -5,6 +5,13 @@
 
 #include <cstdint>
 
+// nvcc's pragma, which the compiler of the emulator does not know.
+#if defined(__CUDACC__)
+#define ACTMATCH_UNROLL _Pragma("unroll")
+#else
+#define ACTMATCH_UNROLL
+#endif
+
 namespace actmatch::kernels::cuda {
 
 inline constexpr int kThreads = 256;

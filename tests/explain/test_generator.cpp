@@ -126,6 +126,75 @@ TEST(Generator, InitialLogitShiftsTheNetsOutput) {
   for (size_t i = 0; i < a.size(); ++i) ASSERT_NEAR(b[i] - a[i], 1.5f, 1e-6);  // one rounding of a number near 1.5
 }
 
+// Logits and gradients of all parameters, for the seed `v`.
+struct Trained {
+  std::vector<float> logits;
+  std::vector<std::vector<float>> gradients;
+};
+Trained train_once(const Generator& g, const std::vector<float>& image, const std::vector<float>& v, float shift) {
+  CompileOptions options;
+  options.gradients.seeds = {g.logits};
+  options.gradients.wanted = g.graph.parameters();
+  const auto program = cpu().compile(g.graph, options);
+  if (g.image != kNoValue) cpu().upload(program->data(g.image), image.data(), image.size());
+  // Images differ after a step: so do their parameters here. `shift` < 0: a batch, whose image n is moved by n + 1.
+  const int64_t batch = g.graph.value(g.logits).shape[0];
+  for (ValueId p : options.gradients.wanted) {
+    auto values = list<float>(*g.graph.value(p).constant);
+    const size_t each = values.size() / static_cast<size_t>(batch);
+    for (size_t i = 0; i < values.size(); ++i) values[i] *= 1 + 0.01f * (shift < 0 ? static_cast<float>(i / each + 1) : shift);
+    cpu().upload(program->data(p), values.data(), values.size());
+  }
+  Trained result;
+  result.logits.resize(v.size());
+  program->forward();
+  cpu().download(result.logits.data(), program->data(g.logits), v.size());
+  cpu().upload(program->gradient(g.logits), v.data(), v.size());
+  program->backward();
+  for (ValueId p : options.gradients.wanted) {
+    result.gradients.emplace_back(static_cast<size_t>(element_count(g.graph.value(p).shape)));
+    cpu().download(result.gradients.back().data(), program->gradient(p), result.gradients.back().size());
+  }
+  return result;
+}
+
+TEST(Generator, ImagesOfABatchDoNotMeet) {
+  const int64_t h = 21, w = 16, batch = 3;
+  const auto images = list<float>(noise({batch, 3, h, w}, 5)), v = list<float>(noise({batch, h * w}, 6));
+  const auto part = [](const std::vector<float>& all, int64_t n) {
+    const auto each = static_cast<std::ptrdiff_t>(all.size()) / batch;
+    return std::vector<float>(all.begin() + n * each, all.begin() + (n + 1) * each);
+  };
+  for (const GeneratorKind kind : {GeneratorKind::kCsae, GeneratorKind::kUnet, GeneratorKind::kGrid}) {
+    SCOPED_TRACE(name_of(kind));
+    const Generator together = build_generator(spec_of(kind, 4, true, 0.5f), batch, 3, h, w, 9);
+    const Generator alone = build_generator(spec_of(kind, 4, true, 0.5f), 1, 3, h, w, 9);
+    EXPECT_EQ(together.parameters, alone.parameters);
+    const auto parameters = together.graph.parameters();
+    ASSERT_EQ(parameters.size(), alone.graph.parameters().size());
+    for (size_t p = 0; p < parameters.size(); ++p) {
+      const auto all = list<float>(*together.graph.value(parameters[p]).constant);
+      for (int64_t n = 0; n < batch; ++n) ASSERT_EQ(part(all, n), list<float>(*alone.graph.value(alone.graph.parameters()[p]).constant));
+    }
+    const Trained all = train_once(together, images, v, -1);
+    for (int64_t n = 0; n < batch; ++n) {
+      const Trained one = train_once(alone, part(images, n), part(v, n), static_cast<float>(n + 1));
+      const auto expect_same = [&](const std::vector<float>& got, const std::vector<float>& want, const std::string& what) {
+        ASSERT_EQ(got.size(), want.size()) << what;
+        double largest = 0;
+        for (float e : want) largest = std::max(largest, std::abs(static_cast<double>(e)));
+        ASSERT_GT(largest, 0) << what;
+        // The layers are the same programs; only what is summed between them may come in another order: a few roundings.
+        for (size_t i = 0; i < got.size(); ++i)
+          ASSERT_NEAR(got[i], want[i], 1e-5 * largest) << what << " of image " << n << ", entry " << i;
+      };
+      expect_same(part(all.logits, n), one.logits, "logits");
+      for (size_t p = 0; p < parameters.size(); ++p)
+        expect_same(part(all.gradients[p], n), one.gradients[p], together.graph.value(parameters[p]).name);
+    }
+  }
+}
+
 TEST(Generator, UnknownNamesAreRefused) {
   expect_mentions(error_of([] { generator_kind("vae"); }), {"vae", "csae", "unet", "grid"});
   for (const char* name : {"csae", "unet", "grid"}) EXPECT_STREQ(name_of(generator_kind(name)), name);

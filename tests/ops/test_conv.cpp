@@ -49,6 +49,27 @@ TEST(Conv, GradientsOfTheReferenceMatchDifferences) {
     for (bool bias : {false, true}) check_gradient(conv_case(g.name, g.attrs, g.x, g.w, bias, Leaf::kInput));
 }
 
+// Weights, and a bias, for each part of the batch.
+TEST(Conv, WeightsForEachPartOfTheBatch) {
+  const Geometry geometries[] = {
+      {"a part an image", {{2, 2}, {1, 1, 1, 1}}, {3, 3, 7, 5}, {3, 4, 3, 3, 3}},
+      {"two images a part", {{1, 1}, {2, 0, 1, 3}}, {4, 2, 5, 6}, {2, 3, 2, 3, 3}},
+      {"groups and dilation", {{1, 2}, {2, 2, 2, 2}, {2, 2}, 2}, {4, 6, 9, 8}, {2, 4, 3, 3, 3}},
+      {"one part", {}, {2, 3, 4, 4}, {1, 5, 3, 2, 2}},
+  };
+  for (const Geometry& g : geometries) {
+    for (const Leaf leaf : {Leaf::kInput, Leaf::kParameter, Leaf::kConstant}) {
+      OpCase c = conv_case(g.name, g.attrs, g.x, g.w, false, leaf);
+      if (leaf == Leaf::kInput) check_gradient(c);
+      check_backend(c, kSums, kSums);
+      RandomArrays random(2);
+      c.operands.push_back({random.uniform({g.w[0], g.w[1]}), leaf});
+      if (leaf == Leaf::kInput) check_gradient(c);
+      check_backend(c, kSums, kSums);
+    }
+  }
+}
+
 TEST(Conv, FrozenWeights) {
   for (const Geometry& g : kGeometries)
     for (bool bias : {false, true}) check_backend(conv_case(g.name, g.attrs, g.x, g.w, bias, Leaf::kConstant), kSums, kSums);

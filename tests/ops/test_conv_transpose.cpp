@@ -35,6 +35,24 @@ TEST(ConvTranspose, GradientsOfTheReferenceMatchDifferences) {
   for (const Geometry& g : kGeometries)
     for (bool bias : {false, true}) check_gradient(transposed_case(g, bias, Leaf::kInput));
 }
+// Weights, and a bias, for each part of the batch.
+TEST(ConvTranspose, WeightsForEachPartOfTheBatch) {
+  const Geometry geometries[] = {
+      {"a part an image", {{2, 2}, {1, 1, 1, 1}}, {3, 8, 5, 4}, {3, 8, 4, 4, 4}},
+      {"two images a part", {{2, 2}}, {4, 6, 4, 3}, {2, 6, 5, 2, 2}},
+      {"groups", {{2, 1}, {1, 1, 1, 1}, {1, 1}, {1, 0}, 2}, {4, 4, 4, 4}, {2, 4, 3, 3, 3}},
+  };
+  for (const Geometry& g : geometries) {
+    for (const Leaf leaf : {Leaf::kInput, Leaf::kParameter, Leaf::kConstant}) {
+      OpCase c = transposed_case(g, false, leaf);
+      RandomArrays random(4);
+      c.operands.push_back({random.uniform({g.w[0], g.w[2] * g.attrs.groups}), leaf});
+      if (leaf == Leaf::kInput) check_gradient(c);
+      check_backend(c, kSums, kSums);
+    }
+  }
+}
+
 TEST(ConvTranspose, FrozenWeights) {
   for (const Geometry& g : kGeometries)
     for (bool bias : {false, true}) check_backend(transposed_case(g, bias, Leaf::kConstant), kSums, kSums);

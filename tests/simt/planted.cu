@@ -2,6 +2,8 @@
 
 #include <stdexcept>
 
+#include "mma.h"
+
 namespace simt::planted {
 namespace {
 
@@ -87,6 +89,20 @@ void run(void (*kernel)(Parameters...), int blocks, int threads, Arguments... ar
   if (cudaLaunchKernelEx(&config, kernel, static_cast<Parameters>(arguments)...) != cudaSuccess) throw std::runtime_error("launch");
 }
 
+__global__ void matrix_product_kernel(float* d, const uint16_t* a, const uint16_t* b, bool b_rows, int shift) {
+  alignas(16) __shared__ uint16_t left[16 * 16 + 8], right[16 * 8 * 2];
+  const int l = static_cast<int>(threadIdx.x), eight = l / 8;
+  for (int i = l; i < 256; i += 32) left[i + shift] = a[i];
+  for (int i = l; i < 128; i += 32) right[i] = right[128 + i] = b[i];
+  __syncthreads();
+  uint32_t of_a[4], of_b[4];
+  load_matrices(of_a, left + shift + (8 * (eight % 2) + l % 8) * 16 + 8 * (eight / 2), false, SIMT_HERE);
+  load_matrices(of_b, b_rows ? right + l * 8 : right + l % 8 * 16 + 8 * (eight % 2), b_rows, SIMT_HERE);
+  float sum[4] = {};
+  multiply_matrices(sum, of_a, {of_b[0], of_b[1]}, SIMT_HERE);
+  for (int i = 0; i < 4; ++i) d[(l / 4 + 8 * (i / 2)) * 8 + 2 * (l % 4) + i % 2] = sum[i];
+}
+
 }  // namespace
 
 void block_sum(float* sums, const float* x, int blocks, bool barrier) { run(block_sum_kernel, blocks, 128, sums, x, barrier); }
@@ -99,5 +115,8 @@ void missing_lane() { run(missing_lane_kernel, 1, 64); }
 void ended_lane() { run(ended_lane_kernel, 1, 64); }
 void caller_left_out() { run(caller_left_out_kernel, 1, 64); }
 void unwritten_shared(float* y) { run(unwritten_shared_kernel, 1, 64, y); }
+void matrix_product(float* d, const uint16_t* a, const uint16_t* b, bool b_rows, int shift) {
+  run(matrix_product_kernel, 1, 32, d, a, b, b_rows, shift);
+}
 
 }  // namespace simt::planted

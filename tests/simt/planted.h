@@ -3,6 +3,8 @@
 
 #include <cuda_runtime.h>
 
+#include <cstdint>
+
 namespace simt::planted {
 
 // sums[b] = sum over the block's 128 numbers. `barrier` false: the faulty one.
@@ -21,5 +23,9 @@ void ended_lane();
 void caller_left_out();
 // y[i] = a shared number that nobody has written.
 void unwritten_shared(float* y);
+
+// d (16 x 8) = a (16 x 16) * b (16 x 8, column after column, or row after row if b_rows), bfloat16's bits, as tensor cores do it. With
+// shift 1 the rows of a lie where the load does not take them.
+void matrix_product(float* d, const uint16_t* a, const uint16_t* b, bool b_rows, int shift);
 
 }  // namespace simt::planted

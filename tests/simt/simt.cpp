@@ -96,6 +96,7 @@ class Block {
   void run(const std::function<void()>& body, size_t count);
   void barrier(Place place);
   uint64_t warp_operation(WarpOp op, uint32_t mask, uint64_t value, int source, Place place);
+  [[noreturn]] void fail(const char* what, Place place, Place second = {nullptr, 0});
   size_t current() const { return current_; }
   std::mt19937& random() { return random_; }
 
@@ -107,7 +108,6 @@ class Block {
   void wait(State state, Place place);
   void release_barrier();
   void finish(Warp& warp, size_t meeting);
-  [[noreturn]] void fail(const char* what, Place place, Place second = {nullptr, 0});
   void abandon();
   void enter(size_t thread) {
     current_ = thread;
@@ -367,6 +367,7 @@ void barrier(Place place) { block.barrier(place); }
 uint64_t warp_operation(WarpOp op, uint32_t mask, uint64_t value, int source, Place place) {
   return block.warp_operation(op, mask, value, source, place);
 }
+void fail(const char* what, Place place) { block.fail(what, place); }
 int lane() { return static_cast<int>(block.current() % 32); }
 
 }  // namespace simt

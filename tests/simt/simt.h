@@ -55,5 +55,6 @@ enum class WarpOp : uint8_t { kSync, kShuffle, kBallot };
 // All lanes of `mask` meet here. kShuffle: the `value` of lane `source`; kBallot: a bit for each lane whose value is not 0.
 uint64_t warp_operation(WarpOp op, uint32_t mask, uint64_t value, int source, Place place);
 int lane();
+[[noreturn]] void fail(const char* what, Place place);  // the Error is thrown out of the launch
 
 }  // namespace simt

@@ -1,6 +1,7 @@
 // The emulator finds the faults it is there for, and leaves right kernels alone.
 #include <gtest/gtest.h>
 
+#include <bit>
 #include <cmath>
 #include <string>
 #include <vector>
@@ -69,6 +70,30 @@ TEST(Simt, NamesWhatIsWrong) {
     EXPECT_NE(error_of(planted::caller_left_out).find("leaves out"), std::string::npos);
     EXPECT_NE(error_of(planted::divergent_barrier).find("planted.cu:"), std::string::npos);
     EXPECT_EQ(sums_with(true)[0], 8128);  // goes on after an error
+  }
+  order = Order::kForward;
+}
+
+// Small whole numbers: every product and sum is exact.
+TEST(Simt, TensorCoreProduct) {
+  const auto bits = [](float v) { return static_cast<uint16_t>(std::bit_cast<uint32_t>(v) >> 16); };
+  std::vector<float> left(16 * 16), right(16 * 8), want(16 * 8), got(16 * 8);
+  for (size_t i = 0; i < left.size(); ++i) left[i] = static_cast<float>(i * 7 % 31) - 15;
+  for (size_t i = 0; i < right.size(); ++i) right[i] = static_cast<float>(i * 11 % 29) - 14;  // [k][column]
+  for (size_t row = 0; row < 16; ++row)
+    for (size_t column = 0; column < 8; ++column)
+      for (size_t k = 0; k < 16; ++k) want[row * 8 + column] += left[row * 16 + k] * right[k * 8 + column];
+  std::vector<uint16_t> a(left.size()), rows(right.size()), columns(right.size());
+  for (size_t i = 0; i < a.size(); ++i) a[i] = bits(left[i]);
+  for (size_t i = 0; i < rows.size(); ++i) rows[i] = columns[i % 8 * 16 + i / 8] = bits(right[i]);
+  for (const Order o : kOrders) {
+    order = o;
+    planted::matrix_product(got.data(), a.data(), rows.data(), true, 0);
+    EXPECT_EQ(got, want);
+    planted::matrix_product(got.data(), a.data(), columns.data(), false, 0);
+    EXPECT_EQ(got, want);
+    EXPECT_NE(error_of([&] { planted::matrix_product(got.data(), a.data(), rows.data(), true, 1); }).find("multiple of 16"),
+              std::string::npos);
   }
   order = Order::kForward;
 }

@@ -152,11 +152,15 @@ TEST(OpTable, CountsMultiplyAdds) {
   g.add_node("deconv", ConvTransposeAttrs{}, {x, wt});
   g.add_node("matmul", MatMulAttrs{true, false}, {a, b});
   g.add_node("relu", UnaryAttrs{}, {x});
+  g.add_node("parts", ConvAttrs{{1, 1}, {0, 0, 0, 0}, {1, 1}, 2}, {x, g.add_input("w2", DType::kF32, {2, 8, 2, 3, 3})});
+  g.add_node("parts of deconv", ConvTransposeAttrs{}, {x, g.add_input("wt2", DType::kF32, {2, 4, 3, 2, 2})});
   const auto count = [&](NodeId n) { return op_info(g.node(n).op()).multiply_adds(g, g.node(n)); };
   EXPECT_EQ(count(0), 2 * 8 * 4 * 4 * (2 * 3 * 3));
   EXPECT_EQ(count(1), 2 * 4 * 6 * 6 * (3 * 2 * 2));
   EXPECT_EQ(count(2), 5 * 3 * 4 * 7);
   EXPECT_EQ(count(3), 0);
+  EXPECT_EQ(count(4), count(0));
+  EXPECT_EQ(count(5), count(1));
 }
 
 }  // namespace

@@ -46,6 +46,22 @@ TEST(Shapes, Conv) {
   refuses(ConvAttrs{}, {{{1, 3, 8, 8}}, {{5, 3, 0, 3}}}, {"kernel extent 0"});
 }
 
+TEST(Shapes, ConvWithWeightsForEachPartOfTheBatch) {
+  EXPECT_EQ(shape_of(ConvAttrs{}, {{{6, 3, 8, 9}}, {{3, 5, 3, 3, 1}}}), (Shape{6, 5, 6, 9}));
+  EXPECT_EQ(shape_of(ConvAttrs{{2, 2}, {1, 1, 1, 1}, {1, 1}, 2}, {{{4, 6, 8, 8}}, {{4, 10, 3, 3, 3}}, {{4, 10}}}), (Shape{4, 10, 4, 4}));
+  EXPECT_EQ(shape_of(ConvAttrs{}, {{{2, 3, 8, 8}}, {{1, 5, 3, 3, 3}}, {{1, 5}}}), (Shape{2, 5, 6, 6}));
+  EXPECT_EQ(shape_of(ConvTransposeAttrs{{2, 2}, {}, {1, 1}, {0, 0}, 3}, {{{4, 3, 8, 8}}, {{2, 3, 5, 2, 2}}, {{2, 15}}}),
+            (Shape{4, 15, 16, 16}));
+  refuses(ConvAttrs{}, {{{5, 3, 8, 8}}, {{3, 5, 3, 3, 3}}}, {"batch of 5", "3 instances", "5x3x8x8"});
+  refuses(ConvAttrs{}, {{{4, 3, 8, 8}}, {{0, 5, 3, 3, 3}}}, {"instances 0"});
+  refuses(ConvAttrs{}, {{{4, 3, 8, 8}}, {{2, 5, 3, 3, 3}}, {{5}}}, {"bias", "2x5x3x3x3"});
+  refuses(ConvAttrs{}, {{{4, 3, 8, 8}}, {{5, 3, 3, 3}}, {{2, 5}}}, {"bias", "2x5"});
+  refuses(ConvAttrs{}, {{{4, 3, 8, 8}}, {{2, 2, 5, 3, 3, 3}}}, {"4 dimensions"});
+  refuses(ConvAttrs{}, {{{4, 3, 8, 8}}, {{2, 5, 4, 3, 3}}}, {"channels"});
+  refuses(ConvTransposeAttrs{}, {{{5, 3, 8, 8}}, {{2, 3, 5, 2, 2}}}, {"batch of 5"});
+  refuses(ConvTransposeAttrs{}, {{{4, 3, 8, 8}}, {{2, 3, 5, 2, 2}}, {{5}}}, {"bias"});
+}
+
 TEST(Shapes, ConvTranspose) {
   EXPECT_EQ(shape_of(ConvTransposeAttrs{{2, 2}}, {{{1, 3, 8, 8}}, {{3, 5, 2, 2}}, {{5}}}), (Shape{1, 5, 16, 16}));
   EXPECT_EQ(shape_of(ConvTransposeAttrs{{2, 2}, {1, 1, 1, 1}, {1, 1}, {1, 1}, 3}, {{{1, 3, 4, 5}}, {{3, 2, 3, 3}}}), (Shape{1, 6, 8, 10}));

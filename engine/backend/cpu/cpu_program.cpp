@@ -134,6 +134,7 @@ void CpuProgram::plan_memory() {
   const MemoryPlan plan = actmatch::plan_memory(requests);
   std::byte* arena = allocate(plan.total_bytes);
   report_.arena_bytes = plan.total_bytes;
+  for (const auto& step : steps_) report_.arena_bytes += step->own_bytes();
   for (size_t i = 0; i < requests.size(); ++i) *addresses[i] = arena + plan.offsets[i];
   for (size_t i = 0; i < slots_.size(); ++i)
     if (grad_addresses[i]) slots_[i]->grad = reinterpret_cast<float*>(grad_addresses[i]);

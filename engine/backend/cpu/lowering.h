@@ -53,7 +53,8 @@ class Step {
   virtual void forward() = 0;
   virtual void backward() {}  // reads the outputs' gradients; may overwrite them
   virtual std::string implementation() const { return "loops"; }
-  virtual void bind() {}  // called once, when all addresses are known
+  virtual void bind() {}                          // called once, when all addresses are known
+  virtual size_t own_bytes() const { return 0; }  // memory beside the program's
 
   NodeId node = -1;
   std::vector<Slot*> reads;           // data read forward
@@ -122,6 +123,7 @@ class Lowering {
 
   const Graph& graph() const { return graph_; }
   const dnnl::engine& engine() const { return engine_; }
+  WeightCache& weight_cache() const { return weights_; }
   bool training() const { return schedule_ != nullptr; }
 
   // --- for the builder of one node ---
@@ -196,6 +198,7 @@ const CpuOp& cpu_op(OpKind kind);
 // Builders, one file an operator under ops/.
 void build_conv(Lowering&);
 void build_conv_transpose(Lowering&);
+void build_conv_instances(Lowering&);  // either of the two, with weights for each part of the batch
 void build_matmul(Lowering&);
 void build_pool(Lowering&);
 void build_reduce(Lowering&);

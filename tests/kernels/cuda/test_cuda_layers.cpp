@@ -1,5 +1,5 @@
 #include "kernels/upsample.h"
-#include "tests/kernels/cuda/device.h"
+#include "tests/kernels/cuda/storage.h"
 
 namespace actmatch::kernels::cuda {
 namespace {
@@ -37,35 +37,53 @@ TEST_F(CudaTest, Resize) {
   });
 }
 
+// From aligned addresses (16 bytes at a time where C allows it) and from others.
+template <class T>
+void check_depthwise(const DepthwiseShape& s, const Clip& clip, const std::vector<T>& x, const std::vector<T>& filter,
+                     const std::vector<float>& bias, const std::vector<T>& dy, const std::vector<T>& old, bool aligned) {
+  const size_t offset = aligned ? 0 : 1;
+  std::vector<double> want(dy.size());
+  depthwise_ref(want.data(), wide(x).data(), wide(filter).data(), wide(bias).data(), s, clip);
+  DeviceAt<T> dx(x, offset), df(filter, offset), ddy(dy, offset), y(dy.size(), offset);
+  Device<float> db(bias);
+  check(depthwise(nullptr, y.data(), dx.data(), df.data(), db.data(), s, clip));
+  expect_stored_near<T>(y.get(), want, 30, "forward");  // ten sums
+  // The device's own result says where the clip is open: at a value of about 0 the two might differ.
+  const auto saved = wide(y.get());
+  for (const bool accumulate : {false, true}) {
+    auto gradient = wide(old);
+    depthwise_backward_ref(gradient.data(), wide(dy).data(), saved.data(), wide(filter).data(), s, clip, accumulate);
+    DeviceAt<T> got(old, offset);
+    check(depthwise_backward(nullptr, got.data(), ddy.data(), clip.changes() ? y.data() : nullptr, df.data(), s, clip, accumulate));
+    expect_stored_near<T>(got.get(), gradient, 30, "backward");
+  }
+}
+
 TEST_F(CudaTest, Depthwise) {
-  const DepthwiseShape shapes[] = {{1, 1, 1, 1, 1, 1, 1, 1, 1},
-                                   {2, 5, 7, 3, 5, 7, 1, 1, 1},
-                                   {1, 9, 8, 13, 5, 4, 2, 1, 1},
-                                   {2, 6, 6, 5, 3, 3, 2, 0, 0},
-                                   {1, 7, 5, 2, 9, 7, 1, 2, 2}};
+  const DepthwiseShape shapes[] = {{1, 1, 1, 1, 1, 1, 1, 1, 1},  {2, 5, 7, 3, 5, 7, 1, 1, 1},  {1, 9, 8, 13, 5, 4, 2, 1, 1},
+                                   {2, 6, 6, 16, 3, 3, 2, 0, 0}, {1, 7, 5, 24, 9, 7, 1, 2, 2}, {1, 6, 9, 8, 6, 9, 1, 1, 1},
+                                   {2, 7, 11, 8, 4, 6, 2, 1, 1}, {1, 5, 10, 4, 4, 6, 2, 2, 2}, {1, 5, 6, 8, 4, 5, 1, 0, 1}};
   in_each_order([&] {
     for (const DepthwiseShape& s : shapes) {
-      for (const Activation activation : {Activation::kNone, Activation::kRelu, Activation::kRelu6}) {
-        const auto x = random(s.N * s.H * s.W * s.C), filter = random(9 * s.C), bias = random(s.C);
-        const auto dy = random(s.N * s.outH * s.outW * s.C), old = random(s.N * s.H * s.W * s.C);
-        std::vector<double> want(dy.size());
-        depthwise_ref(want.data(), wide(x).data(), wide(filter).data(), wide(bias).data(), s, activation);
-        Device<float> dx(x), df(filter), db(bias), ddy(dy), y(dy.size());
-        check(depthwise(nullptr, y.data(), dx.data(), df.data(), db.data(), s, activation));
-        expect_near(y.get(), want, 30, "forward");  // ten sums
-        // The device's own result says where the activation is open: at a value of about 0 the two might differ.
-        const auto saved = wide(y.get());
-        for (const bool accumulate : {false, true}) {
-          auto gradient = wide(old);
-          depthwise_backward_ref(gradient.data(), wide(dy).data(), saved.data(), wide(filter).data(), s, activation, accumulate);
-          Device<float> got(old);
-          check(depthwise_backward(nullptr, got.data(), ddy.data(), activation == Activation::kNone ? nullptr : y.data(), df.data(), s,
-                                   activation, accumulate));
-          expect_near(got.get(), gradient, 30, "backward");
+      for (const Clip& clip : {kNoClip, kReluClip, kRelu6Clip}) {
+        for (const bool aligned : {false, true}) {
+          SCOPED_TRACE("C " + std::to_string(s.C) + ", W " + std::to_string(s.W) + (aligned ? ", aligned" : ""));
+          const auto x = random(s.N * s.H * s.W * s.C), filter = random(9 * s.C), bias = random(s.C);
+          const auto dy = random(s.N * s.outH * s.outW * s.C), old = random(s.N * s.H * s.W * s.C);
+          check_depthwise<float>(s, clip, x, filter, bias, dy, old, aligned);
+          using B = bfloat16;
+          check_depthwise<B>(s, clip, stored<B>(x), stored<B>(filter), bias, stored<B>(dy), stored<B>(old), aligned);
         }
       }
     }
   });
+}
+
+TEST_F(CudaTest, DepthwisePassesNan) {
+  const DepthwiseShape s{1, 2, 2, 1, 2, 2, 1, 1, 1};
+  DeviceAt<float> x(std::vector<float>{NAN, 1, 1, 1}, 0), filter(std::vector<float>(9, 1.0f), 0), y(4, 0);
+  check(depthwise<float>(nullptr, y.data(), x.data(), filter.data(), nullptr, s, kRelu6Clip));
+  for (float v : y.get()) EXPECT_TRUE(std::isnan(v));
 }
 
 // The reference's gradient is the transpose of its forward pass: <forward(u), v> = <u, backward(v)>.
@@ -80,8 +98,8 @@ TEST(DepthwiseReference, BackwardIsTheTranspose) {
   for (const DepthwiseShape& s : {DepthwiseShape{2, 5, 7, 3, 5, 7, 1, 1, 1}, DepthwiseShape{1, 9, 8, 4, 5, 4, 2, 1, 1}}) {
     const auto u = numbers(s.N * s.H * s.W * s.C), v = numbers(s.N * s.outH * s.outW * s.C), filter = numbers(9 * s.C);
     std::vector<double> y(v.size()), du(u.size());
-    depthwise_ref<double>(y.data(), u.data(), filter.data(), nullptr, s, Activation::kNone);
-    depthwise_backward_ref<double>(du.data(), v.data(), nullptr, filter.data(), s, Activation::kNone, false);
+    depthwise_ref<double>(y.data(), u.data(), filter.data(), nullptr, s, kNoClip);
+    depthwise_backward_ref<double>(du.data(), v.data(), nullptr, filter.data(), s, kNoClip, false);
     double forward = 0, backward = 0;
     for (size_t i = 0; i < y.size(); ++i) forward += y[i] * v[i];
     for (size_t i = 0; i < u.size(); ++i) backward += u[i] * du[i];

@@ -6,6 +6,7 @@
 namespace actmatch::cpu {
 
 void build_conv(Lowering& l) {
+  if (has_instances(l.input_shape(1))) return build_conv_instances(l);
   if (build_conv_winograd(l)) return;
   const auto& a = std::get<ConvAttrs>(l.node().attrs);
   const Shape& w = l.input_shape(1);

@@ -19,6 +19,7 @@ std::string conv_transpose_unsupported(const Graph& graph, const Node& node) {
 }
 
 void build_conv_transpose(Lowering& l) {
+  if (has_instances(l.input_shape(1))) return build_conv_instances(l);
   const auto& a = std::get<ConvTransposeAttrs>(l.node().attrs);
   const Shape& w = l.input_shape(1);  // C x K/g x R x S: oneDNN wants the output channels first, over the same bytes
   Shape shape = w;
