@@ -5,7 +5,8 @@
 //   - A launcher only launches on `stream`: no allocation, no copy, no synchronisation. It may be captured in a CUDA graph. It returns the
 //     launch's error; empty work (a size of 0) launches nothing.
 //   - Capture freezes everything passed by value, pointers too. What changes from step to step is therefore read from device memory: the
-//     Adam step and learning rate, the background's image and number, all weights, areas, thresholds and temperatures given per image.
+//     Adam step and learning rate, the background's image and number, all weights, areas, thresholds and temperatures given per image, the
+//     controller's state, the row of a trace or of a table of widths.
 //     Frozen are sizes, `accumulate`, the kind of a distance, margins, the distillation temperature, and the pointers in ComposePass: keep
 //     buffers where they are for as long as the graph lives. advance() counts on inside the graph.
 //   - `scratch` is memory for two-stage reductions, of at least <launcher>_scratch_bytes(...) bytes, aligned to 8. It holds nothing between
@@ -20,9 +21,13 @@
 #include <cstdint>
 
 #include "kernels/adam.h"
+#include "kernels/area_control.h"
 #include "kernels/depthwise.h"
+#include "kernels/gaussian_smooth.h"
 #include "kernels/mask.h"
 #include "kernels/random_background.h"
+#include "kernels/select_compose.h"
+#include "kernels/step_trace.h"
 #include "kernels/tap_distance.h"
 #include "kernels/tiles.h"
 
@@ -50,10 +55,6 @@ cudaError_t compose_backward(cudaStream_t stream, float* dmask, const float* dou
 
 // random_background.h; `spec` is read on the host, `cursor` (one) on the device: backgrounds first .. first + count - 1 of `image`.
 // The numbers agree with the CPU's to about 1e-14 before they are rounded to float: almost always the same bits.
-struct BackgroundCursor {
-  uint32_t image = 0;
-  uint32_t first = 0;
-};
 cudaError_t random_background(cudaStream_t stream, float* out, const BackgroundSpec& spec, RandomStream random_stream,
                               const BackgroundCursor* cursor, int64_t count);
 
@@ -91,6 +92,18 @@ cudaError_t sorted_area(cudaStream_t stream, float* value, float* dm, const floa
 // adam.h; step (one, counts from 1) and learning_rate (one) are device memory, options.learning_rate is not read.
 cudaError_t adam(cudaStream_t stream, float* parameter, float* first, float* second, const float* gradient, int64_t count,
                  const AdamOptions& options, const uint32_t* step, const double* learning_rate, float gradient_scale);
+
+// area_control.h, step_trace.h, gaussian_smooth.h, select_compose.h; what is passed by value is frozen, the pointers in it too.
+cudaError_t area_control(cudaStream_t stream, AreaState* state, float* area, float* best, float* outcome, const float* hard,
+                         const int32_t* top, const float* p_label, const int32_t* label, const double* fall, const uint32_t* step,
+                         const AreaControl& control, int64_t B, int64_t HW);
+cudaError_t record_step(cudaStream_t stream, float* trace, const StepTerms<float>& terms, const uint32_t* step, int64_t rows, int64_t B);
+cudaError_t gaussian_smooth(cudaStream_t stream, float* map, float* scratch, const SmoothTable<float>& table, const uint32_t* step,
+                            int64_t B, int64_t H, int64_t W);
+cudaError_t select_compose(cudaStream_t stream, float* out, const SelectSources<float>& sources, const SelectJob* jobs, bool complement,
+                           int64_t n, int64_t C, int64_t HW);
+cudaError_t select_gain(cudaStream_t stream, float* gain, const float* gradient, const SelectSources<float>& sources, const SelectJob* jobs,
+                        float sign, bool inside, int64_t n, int64_t C, int64_t HW, bool accumulate);
 
 // tiles.h; tiles and offsets are device memory, `passes` as for compose.
 cudaError_t tile_sum(cudaStream_t stream, float* sum, const float* map, const TileGrid& grid, int64_t B);

@@ -46,9 +46,10 @@ template <class T>
 void top_fraction_mask_ref(T* h, T* threshold, const T* s, const T* area, int64_t B, int64_t HW);
 
 enum class BackgroundLayout : uint8_t {
-  kColour,        // [C]: one value a channel
-  kImage,         // [C, HW]: one image for the whole batch
-  kImagePerItem,  // [B, C, HW]
+  kColour,         // [C]: one value a channel
+  kImage,          // [C, HW]: one image for the whole batch
+  kImagePerItem,   // [B, C, HW]
+  kColourPerItem,  // [B, C]
 };
 
 template <class T>

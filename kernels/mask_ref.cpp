@@ -74,6 +74,7 @@ struct ChannelBackground {
   ChannelBackground(const ComposePass<T>& pass, int64_t b, int64_t c, int64_t C, int64_t HW) {
     switch (pass.layout) {
       case BackgroundLayout::kColour: colour = pass.background[c]; break;
+      case BackgroundLayout::kColourPerItem: colour = pass.background[b * C + c]; break;
       case BackgroundLayout::kImage: values = pass.background + c * HW; break;
       case BackgroundLayout::kImagePerItem: values = pass.background + (b * C + c) * HW; break;
     }

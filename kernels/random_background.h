@@ -39,6 +39,14 @@ struct BackgroundSpec {
   double offset[kMaxBackgroundChannels] = {0, 0, 0, 0};
   int64_t channels = 3, height = 0, width = 0;  // 1 <= channels <= kMaxBackgroundChannels, channels * height * width < 2^32
   uint64_t seed = 0;
+
+  bool operator==(const BackgroundSpec&) const = default;
+};
+
+// Which backgrounds come next. Devices read it from their own memory, so that a recorded step can count on.
+struct BackgroundCursor {
+  uint32_t image = 0;
+  uint32_t first = 0;
 };
 
 // out [count, C, H, W] = backgrounds first .. first + count - 1, in network units.

@@ -69,8 +69,9 @@ void compose_candidates_ref(T* out, const T* base, const T* x, const ComposePass
   const int64_t HW = grid.H * grid.W;
   for (int64_t p = 0; p < P; ++p) {
     const ComposePass<T>& pass = passes[p];
-    // An image to copy from; with one image only, both image layouts are [C, HW].
-    const T* image = pass.complement ? x : (pass.layout == BackgroundLayout::kColour ? nullptr : pass.background);
+    // An image to copy from; with one image only, both image layouts are [C, HW], and both colours [C].
+    const bool colour = pass.layout == BackgroundLayout::kColour || pass.layout == BackgroundLayout::kColourPerItem;
+    const T* image = pass.complement ? x : (colour ? nullptr : pass.background);
     for (int64_t j = 0; j < n; ++j) {
       T* candidate = out + (p * n + j) * C * HW;
       std::copy_n(base + p * C * HW, C * HW, candidate);

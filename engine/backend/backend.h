@@ -98,6 +98,8 @@ class Backend {
   virtual Precision precision() const = 0;
   // Bytes that may still be allocated; 0 where the device does not tell.
   virtual size_t free_memory() const = 0;
+  // Images in a forward pass that keep the device busy without filling its memory; a power of two.
+  virtual int64_t preferred_batch() const { return 16; }
   // Runs `body` once, records what it issues to this backend (programs' forward and backward, kernels) and returns that for replay. `body`
   // must neither allocate, upload, download nor depend on anything that changes from step to step outside device memory.
   virtual std::unique_ptr<Recording> record(const std::function<void()>& body) = 0;

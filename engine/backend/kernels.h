@@ -1,16 +1,21 @@
 // The kernels of the explanation loop as a device offers them: what kernels/*.h define, in fp32, on device memory. One method a kernel;
-// formulas and shapes are documented there. Small arrays given per image (labels, weights, areas) are device memory too, so that a step
-// can be recorded once and replayed.
+// formulas and shapes are documented there. All that differs from step to step or from image to image is device memory too (labels,
+// weights, areas, the step's number, which background comes next), so that a step can be recorded once and replayed; what is passed by
+// value, the pointers inside included, is the same in every replay.
 #pragma once
 
 #include <cstdint>
 #include <span>
 
 #include "kernels/adam.h"
+#include "kernels/area_control.h"
+#include "kernels/gaussian_smooth.h"
 #include "kernels/logit_loss.h"
 #include "kernels/mask.h"
 #include "kernels/random_background.h"
 #include "kernels/regulariser.h"
+#include "kernels/select_compose.h"
+#include "kernels/step_trace.h"
 #include "kernels/tap_distance.h"
 #include "kernels/tiles.h"
 
@@ -22,6 +27,7 @@ class Kernels {
   virtual ~Kernels() = default;
 
   virtual void fill(float* x, float value, int64_t count) = 0;
+  virtual void advance(uint32_t* counter, uint32_t amount) = 0;  // *counter += amount
   virtual void mask_activate(float* m, const float* s, const float* threshold, const float* inverse_temperature, int64_t B, int64_t HW) = 0;
   virtual void mask_activate_backward(float* ds, const float* dm, const float* m, const float* inverse_temperature, int64_t B, int64_t HW,
                                       bool accumulate) = 0;
@@ -30,8 +36,8 @@ class Kernels {
   virtual void compose(float* out, const float* x, std::span<const Pass> passes, int64_t B, int64_t C, int64_t HW) = 0;
   virtual void compose_backward(float* dmask, const float* dout, const float* x, std::span<const Pass> passes, int64_t B, int64_t C,
                                 int64_t HW, bool accumulate) = 0;
-  virtual void random_background(float* out, const kernels::BackgroundSpec& spec, kernels::RandomStream stream, uint32_t image,
-                                 uint32_t first, int64_t count) = 0;
+  virtual void random_background(float* out, const kernels::BackgroundSpec& spec, kernels::RandomStream stream,
+                                 const kernels::BackgroundCursor* cursor, int64_t count) = 0;
 
   virtual void tap_prepare(float* prepared, float* constant, const float* reference, kernels::TapDistance kind, int64_t B, int64_t C,
                            int64_t HW) = 0;
@@ -55,8 +61,21 @@ class Kernels {
                                 int64_t W, bool accumulate) = 0;
   virtual void sorted_area(float* value, float* dm, const float* m, const float* area, const float* weight, int64_t B, int64_t HW,
                            bool accumulate) = 0;
+  // options.learning_rate is not read: it is the one number at `learning_rate`.
   virtual void adam(float* parameter, float* first, float* second, const float* gradient, int64_t count,
-                    const kernels::AdamOptions& options, int64_t step, float gradient_scale) = 0;
+                    const kernels::AdamOptions& options, const uint32_t* step, const double* learning_rate, float gradient_scale) = 0;
+
+  virtual void gaussian_smooth(float* map, float* scratch, const kernels::SmoothTable<float>& table, const uint32_t* step, int64_t B,
+                               int64_t H, int64_t W) = 0;
+  virtual void area_control(kernels::AreaState* state, float* area, float* best, float* outcome, const float* hard, const int32_t* top,
+                            const float* p_label, const int32_t* label, const double* fall, const uint32_t* step,
+                            const kernels::AreaControl& control, int64_t B, int64_t HW) = 0;
+  virtual void record_step(float* trace, const kernels::StepTerms<float>& terms, const uint32_t* step, int64_t rows, int64_t B) = 0;
+
+  virtual void select_compose(float* out, const kernels::SelectSources<float>& sources, const kernels::SelectJob* jobs, bool complement,
+                              int64_t n, int64_t C, int64_t HW) = 0;
+  virtual void select_gain(float* gain, const float* gradient, const kernels::SelectSources<float>& sources, const kernels::SelectJob* jobs,
+                           float sign, bool inside, int64_t n, int64_t C, int64_t HW, bool accumulate) = 0;
 };
 
 }  // namespace actmatch

@@ -92,7 +92,8 @@ ClassifierEnds find_ends(const Graph& graph) {
   return ends;
 }
 
-Classifier::Classifier(Backend& backend, GraphSource source) : backend_(backend), source_(std::move(source)) {
+Classifier::Classifier(Backend& backend, GraphSource source)
+    : backend_(backend), source_(std::move(source)), max_batch_(backend.preferred_batch()) {
   shape_ = find_ends(source_(1, {})).shape;
 }
 

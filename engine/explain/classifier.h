@@ -78,7 +78,7 @@ class Classifier {
   Backend& backend_;
   GraphSource source_;
   ClassifierShape shape_;
-  int64_t max_batch_ = 16;
+  int64_t max_batch_;
   int64_t images_run_ = 0;
   std::function<void()> before_batch_;
   std::map<int64_t, Training> forward_programs_, gradient_programs_;

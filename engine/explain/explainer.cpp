@@ -28,7 +28,8 @@ void exclude(std::vector<uint8_t>& allowed, const HardMask& mask, int64_t H, int
 
 }  // namespace
 
-Explainer::Explainer(Classifier& classifier, const Recipe& recipe) : classifier_(classifier), optimiser_(classifier, recipe) {}
+Explainer::Explainer(Classifier& classifier, const Recipe& recipe, int64_t batch)
+    : classifier_(classifier), optimiser_(classifier, recipe, batch) {}
 Explainer::~Explainer() = default;
 const std::vector<std::string>& Explainer::tap_names() const { return optimiser_.tap_names(); }
 
@@ -72,55 +73,106 @@ void measure(FeasibilityChecker& checker, const Problem& problem, const HardMask
   out.fresh_stability = static_cast<double>(checker.held_fresh(mask)) / K;
 }
 
-Explainer::Outcome Explainer::explain(const ExplainInput& input, const ExplainSettings& settings, const ExplainProgressCallback& progress) {
-  const auto start = Clock::now();
-  const ClassifierShape& shape = classifier_.shape();
-  Problem problem = make_problem(classifier_, input, settings);
-  Outcome outcome;
-  outcome.label = problem.label;
-  outcome.p_x = problem.p_x;
-  for (int64_t instance = 0; instance < std::max<int64_t>(1, settings.instances); ++instance) {
-    FeasibilityChecker checker(classifier_, problem);
-    if (instance > 0) {  // does the class still hold on what is left?
-      if (count_pixels(problem.allowed) == 0) break;
-      constexpr RandomStream kPrune[] = {RandomStream::kPrune};
-      if (!checker.feasible(problem.allowed, kPrune)) break;
-    }
-    Explanation e;
-    const OptimisedMask optimised = optimiser_.run(problem, settings.seed, [&](const Progress& p) {
-      return !progress || progress({"optimise", instance, p, p.area});
-    });
-    e.soft = optimised.soft;
-    e.losses = optimised.losses;
-    e.steps = optimised.steps;
-    e.passes_per_step = optimised.passes_per_step;
-    e.optimise_seconds = optimised.seconds;
-    e.memory_bytes = optimised.memory_bytes;
+// One input of a batch on its way.
+struct Explainer::Task {
+  int64_t picture = 0;
+  Problem problem;
+  Outcome* outcome = nullptr;
+};
 
-    const auto prune_start = Clock::now();
-    std::vector<HardMask> candidates;
-    if (!optimised.best.empty()) {
-      candidates.push_back(optimised.best);
-      if (!problem.allowed.empty())
-        for (size_t i = 0; i < candidates[0].size(); ++i) candidates[0][i] &= problem.allowed[i];
-    }
-    PruneResult pruned = prune_mask(checker, problem, shape, optimised.logits, candidates, settings.prune, [&](double area) {
-      return !progress || progress({"prune", instance, {}, area});
-    });
-    if (instance > 0 && !pruned.feasible) break;
-    e.feasible = pruned.feasible;
-    e.minimal_tile = pruned.minimal ? settings.prune.tile : 0;
-    e.pruned_from_area = pruned.start_area;
-    e.mask = std::move(pruned.mask);
-    measure(checker, problem, e.mask, e);
-    e.prune_seconds = seconds_since(prune_start);
-    if (problem.allowed.empty()) problem.allowed.assign(e.mask.size(), 1);
-    exclude(problem.allowed, e.mask, shape.height, shape.width, settings.instance_margin);
-    const bool go_on = e.feasible;
-    outcome.instances.push_back(std::move(e));
-    if (!go_on) break;
+Explanation Explainer::conclude(Task& task, const OptimisedMask& optimised, const ExplainSettings& settings, int64_t instance,
+                                const ExplainProgressCallback& progress) {
+  const auto start = Clock::now();
+  const Problem& problem = task.problem;
+  FeasibilityChecker checker(classifier_, problem, sets_);
+  Explanation e;
+  e.soft = optimised.soft;
+  e.losses = optimised.losses;
+  e.steps = optimised.steps;
+  e.passes_per_step = optimised.passes_per_step;
+  e.optimise_seconds = optimised.seconds;
+  e.memory_bytes = optimised.memory_bytes;
+  std::vector<HardMask> candidates;
+  if (!optimised.best.empty()) {
+    candidates.push_back(optimised.best);
+    if (!problem.allowed.empty())
+      for (size_t i = 0; i < candidates[0].size(); ++i) candidates[0][i] &= problem.allowed[i];
   }
-  outcome.seconds = seconds_since(start);
+  PruneResult pruned = prune_mask(checker, problem, classifier_.shape(), optimised.logits, candidates, settings.prune, [&](double area) {
+    return !progress || progress({"prune", instance, {}, area, task.picture});
+  });
+  e.feasible = pruned.feasible;
+  e.minimal_tile = pruned.minimal ? settings.prune.tile : 0;
+  e.pruned_from_area = pruned.start_area;
+  e.mask = std::move(pruned.mask);
+  if (instance == 0 || e.feasible) measure(checker, problem, e.mask, e);  // others are not kept
+  e.prune_seconds = seconds_since(start);
+  return e;
+}
+
+std::vector<Explainer::Outcome> Explainer::explain_batch(std::span<const ExplainInput> inputs, const ExplainSettings& settings,
+                                                         const ExplainProgressCallback& progress) {
+  std::vector<Outcome> outcomes(inputs.size());
+  std::vector<Task> tasks;  // those that go on
+  for (size_t i = 0; i < inputs.size(); ++i) {
+    const auto start = Clock::now();
+    try {
+      tasks.push_back({static_cast<int64_t>(i), make_problem(classifier_, inputs[i], settings), &outcomes[i]});
+      outcomes[i].label = tasks.back().problem.label;
+      outcomes[i].p_x = tasks.back().problem.p_x;
+    } catch (const Error& e) {
+      if (e.code() != ErrorCode::kInvalidArgument) throw;
+      outcomes[i].error = std::current_exception();
+    }
+    outcomes[i].seconds = seconds_since(start);
+  }
+  const ClassifierShape& shape = classifier_.shape();
+  for (int64_t instance = 0; instance < std::max<int64_t>(1, settings.instances) && !tasks.empty(); ++instance) {
+    const Problem& first = tasks[0].problem;
+    if (!sets_ || !sets_->serves(first.backgrounds, first.image_index, first.criterion.backgrounds))
+      sets_ = std::make_shared<BackgroundSets>(classifier_.backend(), first.backgrounds, first.image_index, first.criterion.backgrounds);
+    if (instance > 0)  // does the class still hold on what is left?
+      std::erase_if(tasks, [&](const Task& task) {
+        const auto start = Clock::now();
+        constexpr RandomStream kPrune[] = {RandomStream::kPrune};
+        const bool left = count_pixels(task.problem.allowed) > 0 &&
+                          FeasibilityChecker(classifier_, task.problem, sets_).feasible(task.problem.allowed, kPrune);
+        task.outcome->seconds += seconds_since(start);
+        return !left;
+      });
+    std::vector<Problem> problems;
+    for (const Task& task : tasks) problems.push_back(task.problem);
+    const auto optimised = optimiser_.run(problems, settings.seed, [&](const Progress& p) {
+      return !progress || progress({"optimise", instance, p, p.area, tasks[static_cast<size_t>(p.picture)].picture});
+    });
+    std::vector<Task> next;
+    for (size_t i = 0; i < tasks.size(); ++i) {
+      const auto start = Clock::now();
+      Task& task = tasks[i];
+      Outcome& outcome = *task.outcome;
+      outcome.seconds += optimised[i].seconds;
+      if (!optimised[i].failure.empty()) {
+        outcome.error = std::make_exception_ptr(Error(ErrorCode::kInvalidArgument, optimised[i].failure));
+        outcome.instances.clear();
+        continue;
+      }
+      Explanation e = conclude(task, optimised[i], settings, instance, progress);
+      outcome.seconds += seconds_since(start);
+      if (instance > 0 && !e.feasible) continue;
+      if (task.problem.allowed.empty()) task.problem.allowed.assign(e.mask.size(), 1);
+      exclude(task.problem.allowed, e.mask, shape.height, shape.width, settings.instance_margin);
+      const bool go_on = e.feasible;
+      outcome.instances.push_back(std::move(e));
+      if (go_on) next.push_back(std::move(task));
+    }
+    tasks = std::move(next);
+  }
+  return outcomes;
+}
+
+Explainer::Outcome Explainer::explain(const ExplainInput& input, const ExplainSettings& settings, const ExplainProgressCallback& progress) {
+  Outcome outcome = std::move(explain_batch(std::span(&input, 1), settings, progress).front());
+  if (outcome.error) std::rethrow_exception(outcome.error);
   return outcome;
 }
 

@@ -1,8 +1,10 @@
-// One picture from start to end: optimise, take the smallest feasible level set, prune, certify.
+// Pictures from start to end: optimise (a batch at once), then for each take the smallest feasible level set, prune, certify.
 #pragma once
 
+#include <exception>
 #include <functional>
 #include <memory>
+#include <span>
 #include <string>
 #include <vector>
 
@@ -22,8 +24,9 @@ struct ExplainSettings {
 struct ExplainProgress {
   const char* phase = "";  // "optimise", "prune"
   int64_t instance = 0;
-  Progress optimise;  // meaningful in phase "optimise"
-  double area = 0;    // of the current hard mask
+  Progress optimise;    // meaningful in phase "optimise"
+  double area = 0;      // of the current hard mask
+  int64_t picture = 0;  // its place among the inputs
 };
 using ExplainProgressCallback = std::function<bool(const ExplainProgress&)>;  // false: stop, run() throws kCancelled
 
@@ -56,20 +59,32 @@ struct ExplainInput {
 
 class Explainer {
  public:
-  Explainer(Classifier& classifier, const Recipe& recipe);
+  // Compiles for batches of that many pictures.
+  Explainer(Classifier& classifier, const Recipe& recipe, int64_t batch = 1);
   ~Explainer();
   struct Outcome {
     int32_t label = 0;
     float p_x = 0;
     std::vector<Explanation> instances;  // at least one
-    double seconds = 0;
+    double seconds = 0;                  // this picture's share
+    std::exception_ptr error;            // what was wrong with this picture alone (an Error); then there are no instances
   };
   Outcome explain(const ExplainInput& input, const ExplainSettings& settings, const ExplainProgressCallback& progress);
+  // Masks of all inputs are optimised at once, then checked one after another. What is found for a picture does not depend on the others;
+  // the inputs share the random backgrounds (units and image_index). kOutOfMemory: fewer at once may do.
+  std::vector<Outcome> explain_batch(std::span<const ExplainInput> inputs, const ExplainSettings& settings,
+                                     const ExplainProgressCallback& progress);
   const std::vector<std::string>& tap_names() const;
+  Optimiser& optimiser() { return optimiser_; }  // for the size of the batch: prepare, estimate_bytes
 
  private:
+  struct Task;
+  Explanation conclude(Task& task, const OptimisedMask& optimised, const ExplainSettings& settings, int64_t instance,
+                       const ExplainProgressCallback& progress);
+
   Classifier& classifier_;
   Optimiser optimiser_;
+  std::shared_ptr<BackgroundSets> sets_;  // of the latest pictures; nearly always those of the next ones too
 };
 
 // The problem that explain() and verify work on.

@@ -3,9 +3,11 @@
 
 #include <cstdint>
 #include <functional>
+#include <memory>
 #include <span>
 #include <vector>
 
+#include "engine/explain/background_sets.h"
 #include "engine/explain/problem.h"
 
 namespace actmatch {
@@ -21,10 +23,12 @@ struct BaselineCheck {
 // How many of K backgrounds must keep the label: the smallest integer that is at least rho * K.
 int64_t needed_backgrounds(double rho, int64_t count);
 
-// Checks masks of one problem against the baseline colour and fixed sets of random backgrounds. Sets are made once and kept.
+// Checks masks of one problem against the baseline colour and fixed sets of random backgrounds. Masks go to the device as bytes; the images
+// under them are composed there.
 class FeasibilityChecker {
  public:
-  FeasibilityChecker(Classifier& classifier, const Problem& problem);
+  // `sets`: the backgrounds of this problem where there are some already; otherwise they are made.
+  FeasibilityChecker(Classifier& classifier, const Problem& problem, std::shared_ptr<BackgroundSets> sets = nullptr);
 
   // On the baseline background, many masks at once.
   std::vector<BaselineCheck> baseline(std::span<const HardMask> masks);
@@ -58,20 +62,29 @@ class FeasibilityChecker {
   std::vector<float> odds_gain(const HardMask& mask);
 
  private:
-  const std::vector<float>& background_set(kernels::RandomStream stream);
-  std::vector<BaselineCheck> on_backgrounds(const HardMask& mask, const std::vector<float>& set);
+  std::vector<BaselineCheck> on_set(const HardMask& mask, BackgroundSets::Set set);
   int64_t count_held(const std::vector<BaselineCheck>& checks) const;
-  void compose(float* out, const HardMask& mask, const float* background, bool complement) const;
-  // The classifier's answers to `count` images, in batches; `compose_one` writes image i, [C, H, W].
-  std::vector<BaselineCheck> check(int64_t count, const std::function<void(float* image, int64_t i)>& compose_one);
+  // The masks that jobs speak of from now on.
+  void take(std::span<const HardMask> masks);
+  // The classifier's answers to the jobs' images, in batches.
+  std::vector<BaselineCheck> check(std::span<const kernels::SelectJob> jobs, bool complement = false);
   std::vector<BaselineCheck> on_colour(std::span<const HardMask> masks, bool complement);
   BaselineCheck read(const float* logits) const;
+  // Sets of the jobs are made; jobs are uploaded.
+  kernels::SelectSources<float> prepare(std::span<const kernels::SelectJob> jobs);
+  // Runs a gradient program on the first `n` of its images, which are composed from uploaded jobs, then backward from what
+  // `gradient_of(logits)` writes over each row of logits.
+  void back_from_logits(Classifier::Training& net, const kernels::SelectSources<float>& sources, const kernels::SelectJob* jobs, int64_t n,
+                        const std::function<void(std::span<float>)>& gradient_of);
 
   Classifier& classifier_;
+  Backend& backend_;
   const Problem& problem_;
   int64_t pixels_;
-  std::vector<float> colour_image_;       // b0 as an image
-  std::vector<std::vector<float>> sets_;  // by stream
+  std::shared_ptr<BackgroundSets> sets_;
+  DeviceBuffer x_, colour_, gain_;
+  DeviceArray<uint8_t> masks_;
+  DeviceArray<kernels::SelectJob> jobs_;
 };
 
 }  // namespace actmatch

@@ -1,7 +1,10 @@
-// The optimisation of one mask: the loop of METHOD "activation matching" (arXiv 2509.23051) with an exact area schedule.
+// The optimisation of masks: the loop of METHOD "activation matching" (arXiv 2509.23051) with an exact area schedule, for a batch of
+// pictures at once. What one step does is in step.h; here is what the host does meanwhile: it counts, reads the trace, reports, stops.
 #pragma once
 
 #include <functional>
+#include <memory>
+#include <span>
 #include <string>
 #include <vector>
 
@@ -15,11 +18,13 @@ struct TermTrace {
   std::vector<float> values;  // one a step
 };
 
+// After each step and for each picture of the batch in turn. Where the device works ahead by itself, several steps are reported at once.
 struct Progress {
   int64_t step = 0, steps = 0;
   double area = 0;  // of the hard mask
   const std::vector<TermTrace>* losses = nullptr;
   double seconds = 0, seconds_left = 0;
+  int64_t picture = 0;  // its place in the batch
 };
 // Return false to stop; the caller of the loop then throws kCancelled.
 using ProgressCallback = std::function<bool(const Progress&)>;
@@ -30,17 +35,29 @@ struct OptimisedMask {
   HardMask best;              // the smallest hard mask that kept the label (and tau) while optimising; empty when none did
   std::vector<TermTrace> losses;
   int64_t steps = 0;
-  int64_t passes_per_step = 0;  // images through the classifier in one step
-  double seconds = 0;
-  size_t memory_bytes = 0;  // of the two programs: arena, weights, exposed values
+  int64_t passes_per_step = 0;  // images through the classifier in one step, for this picture
+  double seconds = 0;           // this picture's share of the batch's time
+  size_t memory_bytes = 0;      // and of its programs: arena, weights, exposed values
+  std::string failure;          // the loss became no number: the rest is worthless. Empty: all is well
 };
 
 class Optimiser {
  public:
-  // Compiles the classifier for the recipe's passes; reused for many images of one model.
-  Optimiser(Classifier& classifier, const Recipe& recipe);
+  // Compiles the programs for batches of that size; they are reused for many pictures of one model.
+  Optimiser(Classifier& classifier, const Recipe& recipe, int64_t batch = 1);
   ~Optimiser();
+
+  // Makes ready for batches of `batch` pictures. Throws kOutOfMemory when that is too many; a smaller batch may be asked for then.
+  void prepare(int64_t batch);
+  // What a batch of that size takes of the device's memory, judged by the size that is ready.
+  size_t estimate_bytes(int64_t batch) const;
+
+  // One mask for each problem. The problems share seed, criterion and random backgrounds; what is found for a picture does not depend on
+  // the others. A batch of another size than the one that is ready is prepared for, unless it fills more than half of that one.
+  std::vector<OptimisedMask> run(std::span<const Problem> problems, uint64_t seed, const ProgressCallback& progress);
+  // For one; throws what would be its failure.
   OptimisedMask run(const Problem& problem, uint64_t seed, const ProgressCallback& progress);
+
   const std::vector<std::string>& tap_names() const;
   int64_t passes_per_step() const;
 

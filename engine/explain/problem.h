@@ -15,6 +15,8 @@ struct Criterion {
   double tau = 0.5;          // p_y(e) >= tau * p_y(x)
   double rho = 0.9;          // share of the random backgrounds on which the label holds
   int64_t backgrounds = 32;  // K
+
+  bool operator==(const Criterion&) const = default;
 };
 
 struct Problem {

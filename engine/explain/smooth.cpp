@@ -2,46 +2,41 @@
 
 #include <algorithm>
 #include <cmath>
+#include <vector>
 
 namespace actmatch {
 
 namespace {
 
+// Weights at distance 0, 1, ...; empty: no smoothing.
 std::vector<float> gaussian(double sigma) {
+  if (!(sigma >= 0.2)) return {};
   const auto radius = static_cast<int64_t>(3 * sigma + 0.5);
-  std::vector<float> taps;
+  const auto at = [&](int64_t i) { return std::exp(-0.5 * static_cast<double>(i * i) / (sigma * sigma)); };
   double sum = 0;
-  for (int64_t i = -radius; i <= radius; ++i) sum += std::exp(-0.5 * static_cast<double>(i * i) / (sigma * sigma));
-  for (int64_t i = -radius; i <= radius; ++i)
-    taps.push_back(static_cast<float>(std::exp(-0.5 * static_cast<double>(i * i) / (sigma * sigma)) / sum));
+  for (int64_t i = -radius; i <= radius; ++i) sum += at(i);
+  std::vector<float> taps;
+  for (int64_t i = 0; i <= radius; ++i) taps.push_back(static_cast<float>(at(i) / sum));
   return taps;
 }
 
 }  // namespace
 
-void GradientSmoother::apply(float* map, double sigma) {
-  if (sigma < 0.2) return;  // narrower than a pixel
-  const auto taps = gaussian(sigma);
-  const auto radius = static_cast<int64_t>(taps.size() / 2);
-  std::fill(rows_.begin(), rows_.end(), 0.0f);
-  for (int64_t y = 0; y < H_; ++y)  // columns first: whole rows are added, which vectorises
-    for (int64_t d = -radius; d <= radius; ++d) {
-      if (y + d < 0 || y + d >= H_) continue;
-      const float t = taps[static_cast<size_t>(d + radius)];
-      const float* from = map + (y + d) * W_;
-      float* to = rows_.data() + y * W_;
-      for (int64_t x = 0; x < W_; ++x) to[x] += t * from[x];
-    }
-  for (int64_t y = 0; y < H_; ++y) {
-    const float* from = rows_.data() + y * W_;
-    float* to = map + y * W_;
-    std::fill_n(to, W_, 0.0f);
-    for (int64_t d = -radius; d <= radius; ++d) {
-      const float t = taps[static_cast<size_t>(d + radius)];
-      const int64_t first = std::max<int64_t>(0, -d), last = std::min(W_, W_ - d);
-      for (int64_t x = first; x < last; ++x) to[x] += t * from[x + d];
-    }
+SmoothingTable::SmoothingTable(Backend& backend, std::span<const double> sigmas) {
+  std::vector<std::vector<float>> rows;
+  std::vector<int32_t> radius;
+  for (double sigma : sigmas) {
+    rows.push_back(gaussian(sigma));
+    radius.push_back(static_cast<int32_t>(rows.back().size()) - 1);
+    stride_ = std::max(stride_, static_cast<int64_t>(rows.back().size()));
   }
+  idle_ = stride_ == 0;
+  if (idle_) return;
+  std::vector<float> taps(rows.size() * static_cast<size_t>(stride_), 0.0f);
+  for (size_t i = 0; i < rows.size(); ++i)
+    std::copy(rows[i].begin(), rows[i].end(), taps.begin() + static_cast<std::ptrdiff_t>(i) * stride_);
+  taps_ = DeviceBuffer(backend, taps);
+  radius_ = DeviceArray<int32_t>(backend, std::span<const int32_t>(radius));
 }
 
 }  // namespace actmatch

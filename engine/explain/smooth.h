@@ -1,21 +1,28 @@
-// Gaussian smoothing of the gradient at the mask's logits: early steps move large regions, later ones details. What lies outside counts as
-// zero; sigma is in pixels, below 0.2 nothing happens.
+// How wide the gradient at the mask's logits is smoothed in each step, as the table that kernels/gaussian_smooth.h reads.
 #pragma once
 
-#include <cstddef>
 #include <cstdint>
-#include <vector>
+#include <span>
+
+#include "engine/explain/device_buffer.h"
+#include "kernels/gaussian_smooth.h"
 
 namespace actmatch {
 
-class GradientSmoother {
+class SmoothingTable {
  public:
-  GradientSmoother(int64_t height, int64_t width) : H_(height), W_(width), rows_(static_cast<size_t>(height * width)) {}
-  void apply(float* map, double sigma);
+  SmoothingTable() = default;
+  // A row for each sigma, in pixels; the last one serves the steps behind it. Below 0.2 a Gaussian is narrower than a pixel: nothing
+  // happens.
+  SmoothingTable(Backend& backend, std::span<const double> sigmas);
+  bool idle() const { return idle_; }  // nothing happens in any step
+  kernels::SmoothTable<float> view() const { return {taps_.data(), radius_.data(), radius_.count(), stride_}; }
 
  private:
-  int64_t H_, W_;
-  std::vector<float> rows_;
+  bool idle_ = true;
+  int64_t stride_ = 0;
+  DeviceBuffer taps_;
+  DeviceArray<int32_t> radius_;
 };
 
 }  // namespace actmatch

@@ -17,6 +17,7 @@ struct Passes {
 
 __device__ __forceinline__ float background_at(const ComposePass<float>& pass, int64_t b, int64_t c, int64_t i, int64_t C, int64_t HW) {
   if (pass.layout == BackgroundLayout::kColour) return pass.background[c];
+  if (pass.layout == BackgroundLayout::kColourPerItem) return pass.background[b * C + c];
   const int64_t item = pass.layout == BackgroundLayout::kImage ? 0 : b * C;
   return pass.background[(item + c) * HW + i];
 }

@@ -173,29 +173,32 @@ struct ComposeCase {
     colour = random.normal(C);
     image = random.normal(C * HW);
     images = random.normal(B * C * HW);
-    dout = random.normal(6 * B * C * HW);
+    colours = random.normal(B * C);
+    dout = random.normal(P * B * C * HW);
   }
   template <class T>
   struct Data {
-    std::vector<T> x, soft, hard, colour, image, images;
+    std::vector<T> x, soft, hard, colour, image, images, colours;
     std::vector<ComposePass<T>> passes;
   };
   template <class T>
   Data<T> data() const {
-    Data<T> d{as<T>(x), as<T>(soft), as<T>(hard), as<T>(colour), as<T>(image), as<T>(images), {}};
+    Data<T> d{as<T>(x), as<T>(soft), as<T>(hard), as<T>(colour), as<T>(image), as<T>(images), as<T>(colours), {}};
     for (bool complement : {false, true}) {
       d.passes.push_back({complement, BackgroundLayout::kColour, d.soft.data(), d.colour.data()});
       d.passes.push_back({complement, BackgroundLayout::kImage, d.hard.data(), d.image.data()});
       d.passes.push_back({complement, BackgroundLayout::kImagePerItem, d.soft.data(), d.images.data()});
+      d.passes.push_back({complement, BackgroundLayout::kColourPerItem, d.soft.data(), d.colours.data()});
     }
     return d;
   }
   double background(int64_t p, int64_t b, int64_t c, int64_t i) const {
-    const int64_t layout = p % 3;
+    const int64_t layout = p % 4;
+    if (layout == 3) return colours[size_t(b * C + c)];
     return layout == 0 ? colour[size_t(c)] : layout == 1 ? image[size_t(c * HW + i)] : images[size_t((b * C + c) * HW + i)];
   }
-  int64_t B, C, HW, P = 6;
-  Vec x, soft, hard, colour, image, images, dout;
+  int64_t B, C, HW, P = 8;
+  Vec x, soft, hard, colour, image, images, colours, dout;
 };
 
 TEST(Compose, EveryPassIsTheFormula) {
@@ -211,8 +214,8 @@ TEST(Compose, EveryPassIsTheFormula) {
       for (int64_t b = 0; b < B; ++b)
         for (int64_t c = 0; c < C; ++c)
           for (int64_t i = 0; i < HW; ++i) {
-            double m = p % 3 == 1 ? k.hard[size_t(b * HW + i)] : k.soft[size_t(b * HW + i)];
-            if (p >= 3) m = 1 - m;
+            double m = p % 4 == 1 ? k.hard[size_t(b * HW + i)] : k.soft[size_t(b * HW + i)];
+            if (p >= 4) m = 1 - m;
             const double bg = k.background(p, b, c, i), expected = bg + m * (k.x[size_t((b * C + c) * HW + i)] - bg);
             const size_t at = size_t(((p * B + b) * C + c) * HW + i);
             ASSERT_NEAR(out[at], expected, 1e-14);   // a few roundings of numbers about 1
@@ -247,11 +250,11 @@ TEST(Compose, GradientOfTheMask) {
     for (auto& pass : d.passes) pass.mask = nullptr;  // not read
     compose_backward_ref(twice.data(), k.dout.data(), d.x.data(), d.passes.data(), B, k.P, C, HW, true);
     for (size_t i = 0; i < dmask.size(); ++i)
-      EXPECT_NEAR(twice[i], 2 * dmask[i], 1e-12 * std::abs(dmask[i]) + 1e-13);  // sums of 18 roundings
+      EXPECT_NEAR(twice[i], 2 * dmask[i], 1e-12 * std::abs(dmask[i]) + 1e-13);  // sums of 24 roundings
     const auto d32 = k.data<float>();
     std::vector<float> dmask32(dmask.size());
     compose_backward_ref(dmask32.data(), as<float>(k.dout).data(), d32.x.data(), d32.passes.data(), B, k.P, C, HW, false);
-    expect_close(dmask32, dmask, 5e-6, "float compose");  // sums of up to 24 products about 1, 6e-8 each
+    expect_close(dmask32, dmask, 5e-6, "float compose");  // sums of up to 32 products about 1, 6e-8 each
   }
 }
 

@@ -10,6 +10,7 @@ namespace {
 class CpuKernels : public Kernels {
  public:
   void fill(float* x, float value, int64_t count) override { std::fill_n(x, count, value); }
+  void advance(uint32_t* counter, uint32_t amount) override { *counter += amount; }
   void mask_activate(float* m, const float* s, const float* threshold, const float* inverse_temperature, int64_t B, int64_t HW) override {
     kernels::mask_activate_ref(m, s, threshold, inverse_temperature, B, HW);
   }
@@ -30,9 +31,9 @@ class CpuKernels : public Kernels {
                         bool accumulate) override {
     kernels::compose_backward_ref(dmask, dout, x, passes.data(), B, static_cast<int64_t>(passes.size()), C, HW, accumulate);
   }
-  void random_background(float* out, const kernels::BackgroundSpec& spec, kernels::RandomStream stream, uint32_t image, uint32_t first,
-                         int64_t count) override {
-    kernels::random_background_ref(out, spec, stream, image, first, count);
+  void random_background(float* out, const kernels::BackgroundSpec& spec, kernels::RandomStream stream,
+                         const kernels::BackgroundCursor* cursor, int64_t count) override {
+    kernels::random_background_ref(out, spec, stream, cursor->image, cursor->first, count);
   }
   void tap_prepare(float* prepared, float* constant, const float* reference, kernels::TapDistance kind, int64_t B, int64_t C,
                    int64_t HW) override {
@@ -74,8 +75,30 @@ class CpuKernels : public Kernels {
     kernels::sorted_area_ref(value, dm, m, area, weight, B, HW, accumulate);
   }
   void adam(float* parameter, float* first, float* second, const float* gradient, int64_t count, const kernels::AdamOptions& options,
-            int64_t step, float gradient_scale) override {
-    kernels::adam_ref(parameter, first, second, gradient, count, options, step, gradient_scale);
+            const uint32_t* step, const double* learning_rate, float gradient_scale) override {
+    kernels::AdamOptions with_rate = options;
+    with_rate.learning_rate = *learning_rate;
+    kernels::adam_ref(parameter, first, second, gradient, count, with_rate, *step, gradient_scale);
+  }
+  void gaussian_smooth(float* map, float* scratch, const kernels::SmoothTable<float>& table, const uint32_t* step, int64_t B, int64_t H,
+                       int64_t W) override {
+    kernels::gaussian_smooth_ref(map, scratch, table, step, B, H, W);
+  }
+  void area_control(kernels::AreaState* state, float* area, float* best, float* outcome, const float* hard, const int32_t* top,
+                    const float* p_label, const int32_t* label, const double* fall, const uint32_t* step,
+                    const kernels::AreaControl& control, int64_t B, int64_t HW) override {
+    kernels::area_control_ref(state, area, best, outcome, hard, top, p_label, label, fall, step, control, B, HW);
+  }
+  void record_step(float* trace, const kernels::StepTerms<float>& terms, const uint32_t* step, int64_t rows, int64_t B) override {
+    kernels::record_step_ref(trace, terms, step, rows, B);
+  }
+  void select_compose(float* out, const kernels::SelectSources<float>& sources, const kernels::SelectJob* jobs, bool complement, int64_t n,
+                      int64_t C, int64_t HW) override {
+    kernels::select_compose_ref(out, sources, jobs, complement, n, C, HW);
+  }
+  void select_gain(float* gain, const float* gradient, const kernels::SelectSources<float>& sources, const kernels::SelectJob* jobs,
+                   float sign, bool inside, int64_t n, int64_t C, int64_t HW, bool accumulate) override {
+    kernels::select_gain_ref(gain, gradient, sources, jobs, sign, inside, n, C, HW, accumulate);
   }
 };
 

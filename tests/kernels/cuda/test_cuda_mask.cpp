@@ -84,21 +84,23 @@ TEST_F(CudaTest, TopFractionMask) {
 TEST_F(CudaTest, Compose) {
   in_each_order([&] {
     for (const auto [B, HW] : {Size{1, 1}, Size{3, 67}, Size{2, 301}}) {
-      for (const int64_t P : {int64_t{1}, int64_t{3}, kComposePasses + 2}) {
+      for (const int64_t P : {int64_t{1}, int64_t{4}, kComposePasses + 2}) {
         const int64_t C = 3;
-        const auto x = random(B * C * HW), colour = random(C), image = random(C * HW), item = random(B * C * HW);
+        const auto x = random(B * C * HW), colour = random(C), image = random(C * HW), item = random(B * C * HW), colours = random(B * C);
         const auto mask = random(B * HW, 0, 1), other = random(B * HW, 0, 1), dout = random(P * B * C * HW), old = random(B * HW);
-        Device<float> dx(x), dcolour(colour), dimage(image), ditem(item), dmask(mask), dother(other), ddout(dout), out(dout.size());
-        const auto xw = wide(x), cw = wide(colour), iw = wide(image), tw = wide(item), mw = wide(mask), ow = wide(other);
+        Device<float> dx(x), dcolour(colour), dimage(image), ditem(item), dcolours(colours), dmask(mask), dother(other), ddout(dout),
+            out(dout.size());
+        const auto xw = wide(x), cw = wide(colour), iw = wide(image), tw = wide(item), sw = wide(colours), mw = wide(mask),
+                   ow = wide(other);
         std::vector<ComposePass<float>> passes;
         std::vector<ComposePass<double>> reference;
         for (int64_t p = 0; p < P; ++p) {
           const bool complement = p % 2 == 1;
-          const auto layout = static_cast<BackgroundLayout>(p % 3);
-          float* const backgrounds[] = {dcolour.data(), dimage.data(), ditem.data()};
-          const double* const wides[] = {cw.data(), iw.data(), tw.data()};
-          passes.push_back({complement, layout, p % 4 < 2 ? dmask.data() : dother.data(), backgrounds[p % 3]});
-          reference.push_back({complement, layout, p % 4 < 2 ? mw.data() : ow.data(), wides[p % 3]});
+          const auto layout = static_cast<BackgroundLayout>(p % 4);
+          float* const backgrounds[] = {dcolour.data(), dimage.data(), ditem.data(), dcolours.data()};
+          const double* const wides[] = {cw.data(), iw.data(), tw.data(), sw.data()};
+          passes.push_back({complement, layout, p % 3 < 2 ? dmask.data() : dother.data(), backgrounds[p % 4]});
+          reference.push_back({complement, layout, p % 3 < 2 ? mw.data() : ow.data(), wides[p % 4]});
         }
         std::vector<double> want(dout.size());
         compose_ref(want.data(), xw.data(), reference.data(), B, P, C, HW);

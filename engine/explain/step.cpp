@@ -1,0 +1,367 @@
+#include "engine/explain/step.h"
+
+#include <algorithm>
+#include <bit>
+#include <cmath>
+
+#include "engine/core/error.h"
+#include "engine/explain/feasibility.h"
+#include "kernels/regulariser.h"
+
+namespace actmatch {
+
+using kernels::BackgroundLayout;
+using kernels::RandomStream;
+
+namespace {
+
+constexpr size_t kReportHead = 4;  // floats before the trace; the first one's bits are the step's number, from 1
+
+// The entry of a per-tap list; the last one serves the taps behind it.
+template <class T>
+T entry(const std::vector<T>& list, size_t i) {
+  return list[std::min(i, list.size() - 1)];
+}
+
+// Steps of the area's fall, and how far it is at a step, 0..1.
+int64_t fall_steps_of(const Recipe& r) {
+  return std::max<int64_t>(1, static_cast<int64_t>(std::llround(r.area.until * static_cast<double>(r.steps))));
+}
+double progress(int64_t step, int64_t fall_steps) { return std::min(1.0, static_cast<double>(step) / static_cast<double>(fall_steps)); }
+
+std::vector<double> fall_of(const AreaSchedule& area, int64_t fall_steps, int64_t steps) {
+  std::vector<double> fall;
+  for (int64_t t = 0; t < std::min(fall_steps, steps + 1); ++t)
+    fall.push_back(area.start * std::pow(area.end / area.start, progress(t, fall_steps)));
+  return fall;
+}
+
+int64_t robust_of(const Recipe& r) { return r.weights.rob > 0 ? r.robust_backgrounds : 0; }
+
+int64_t soft_steps_of(const Recipe& r) {
+  int64_t steps = 0;
+  while (steps < r.steps && static_cast<double>(steps) < r.soft_until * static_cast<double>(r.steps)) ++steps;
+  return steps;
+}
+
+const uint32_t* step_number(const DeviceBuffer& report) { return reinterpret_cast<const uint32_t*>(report.data()); }
+
+}  // namespace
+
+OptimisationStep::OptimisationStep(Classifier& classifier, const Recipe& recipe, const std::vector<std::string>& tap_names, int64_t batch)
+    : classifier_(classifier), backend_(classifier.backend()), k_(backend_.kernels()), recipe_(recipe), batch_(batch) {
+  const ClassifierShape& shape = classifier.shape();
+  C_ = shape.channels, H_ = shape.height, W_ = shape.width, HW_ = H_ * W_, K_ = shape.classes;
+  const LossWeights& w = recipe.weights;
+  robust_ = robust_of(recipe);
+  necessity_ = w.nec > 0;
+  passes_ = passes_of(recipe);
+  fall_steps_ = fall_steps_of(recipe);
+  soft_steps_ = soft_steps_of(recipe);
+  net_ = classifier.compile_training(passes_ * batch, tap_names);
+  reference_ = classifier.compile_forward(1, tap_names);
+
+  const auto buffer = [&](int64_t count) {
+    buffer_bytes_ += static_cast<size_t>(count) * sizeof(float);
+    return DeviceBuffer(backend_, count);
+  };
+  const auto constant = [&](int64_t count, double value) {
+    return DeviceBuffer(backend_, std::vector<float>(static_cast<size_t>(count), static_cast<float>(value)));
+  };
+  std::vector<float> act_weight;
+  for (size_t i = 0; i < net_.taps.size(); ++i) {
+    const Shape& s = net_.graph.value(net_.taps[i]).shape;
+    Tap tap{net_.taps[i], entry(recipe.taps.distances, i), entry(recipe.taps.weights, i), s[1], 1, {}, {}, {}};
+    for (size_t axis = 2; axis < s.size(); ++axis) tap.HW *= s[axis];
+    tap.prepared = buffer(batch * tap.C * tap.HW);
+    tap.constant = buffer(batch);
+    tap.row_weight = constant(batch, w.act * tap.weight);
+    act_weight.push_back(static_cast<float>(tap.weight));
+    taps_.push_back(std::move(tap));
+  }
+  if (!taps_.empty()) {
+    act_ = buffer(static_cast<int64_t>(taps_.size()) * batch);
+    act_weight_ = DeviceBuffer(backend_, act_weight);
+  }
+  x_ = buffer(batch * C_ * HW_);
+  for (DeviceBuffer* plane : {&soft_, &hard_, &best_, &d_mask_}) *plane = buffer(batch * HW_);
+  colour_ = buffer(batch * C_);
+  target_ = buffer(batch * K_);
+  for (DeviceBuffer* one : {&threshold_, &area_, &kl_, &ce_, &margin_, &nec_}) *one = buffer(batch);
+  outcome_ = buffer(batch * kernels::kOutcomeColumns);
+  regulariser_ = buffer(batch * kernels::kRegulariserTerms);
+  inverse_temperature_ = constant(batch, recipe.area.enabled ? 1.0 / recipe.area.temperature : 1.0);
+  p_label_ = buffer(batch * (1 + robust_));
+  top_ = DeviceArray<int32_t>(backend_, batch * (1 + robust_));
+  label_ = DeviceArray<int32_t>(backend_, batch);
+  state_ = DeviceArray<kernels::AreaState>(backend_, batch);
+  std::vector<float> weights;
+  for (int64_t b = 0; b < batch; ++b)
+    for (double v : {w.area, w.bin, w.tv}) weights.push_back(static_cast<float>(v));
+  regulariser_weight_ = DeviceBuffer(backend_, weights);
+  kl_weight_ = constant(batch, w.kl), ce_weight_ = constant(batch, w.ce), margin_weight_ = constant(batch, w.margin);
+  nec_weight_ = constant(batch, w.nec);
+  if (robust_ > 0) {
+    rob_ = buffer(robust_ * batch);
+    rob_weight_ = constant(robust_ * batch, w.rob / static_cast<double>(robust_));
+    backgrounds_ = DeviceBuffer(backend_, robust_ * C_ * HW_);
+    cursor_ = DeviceArray<kernels::BackgroundCursor>(backend_, 1);
+  }
+  learning_rate_ = DeviceArray<double>(backend_, std::span<const double>(&recipe.learning_rate, 1));
+  if (recipe.area.enabled) fall_ = DeviceArray<double>(backend_, std::span<const double>(fall_of(recipe.area, fall_steps_, recipe.steps)));
+  report_ = buffer(static_cast<int64_t>(kReportHead) + kTraceSteps * batch * kernels::kTraceColumns);
+
+  generator_ = std::make_unique<Trainable>(backend_, recipe.generator, batch, C_, H_, W_, false);
+  // Smoothing a grid's gradient is the same thing at a fraction of the pixels.
+  const bool grid = generator_->is_grid();
+  std::vector<double> sigmas;
+  for (int64_t t = 0; t <= std::min(fall_steps_, recipe.steps); ++t) {
+    const double sigma = recipe.smooth_start + (recipe.smooth_end - recipe.smooth_start) * progress(t, fall_steps_);
+    sigmas.push_back(grid ? sigma / static_cast<double>(recipe.generator.cell) : sigma);
+  }
+  smoothing_ = SmoothingTable(backend_, sigmas);
+  if (!smoothing_.idle()) smooth_scratch_ = buffer(grid ? generator_->parameters()[0].count : batch * HW_);
+}
+
+int64_t OptimisationStep::passes_of(const Recipe& recipe) { return 1 + robust_of(recipe) + (recipe.weights.nec > 0 ? 1 : 0); }
+
+void OptimisationStep::start(std::span<const Problem> problems, uint64_t seed) {
+  const auto count = static_cast<int64_t>(problems.size());
+  ACTMATCH_CHECK(count >= 1 && count <= batch_, "as many pictures as the batch has places");
+  const Problem& first = problems[0];
+  Frozen frozen;
+  frozen.backgrounds = first.backgrounds;
+  if (first.criterion.robust && robust_ > 0) frozen.needed = needed_backgrounds(first.criterion.rho, robust_);
+  bool forbids = false;
+  for (const Problem& p : problems) {
+    ACTMATCH_CHECK(p.backgrounds == first.backgrounds && p.image_index == first.image_index, "a batch shares its backgrounds");
+    ACTMATCH_CHECK(p.criterion == first.criterion, "a batch shares its criterion");
+    forbids = forbids || !p.allowed.empty();
+  }
+  if (forbids != (generator_->forbidden() != nullptr)) {
+    soft_recording_.reset(), hard_recording_.reset();
+    generator_.reset();  // first, so that there is room
+    generator_ = std::make_unique<Trainable>(backend_, recipe_.generator, batch_, C_, H_, W_, forbids);
+  }
+  if (!(frozen == frozen_)) {
+    soft_recording_.reset(), hard_recording_.reset();
+    frozen_ = frozen;
+  }
+  generator_->start(seed);
+  upload(problems);
+  prepare_taps(problems);
+  step_ = 0;
+}
+
+void OptimisationStep::upload(std::span<const Problem> problems) {
+  std::vector<float> x, colour, target, area, forbidden;
+  std::vector<int32_t> label;
+  std::vector<kernels::AreaState> state;
+  const auto append = [](std::vector<float>& to, const std::vector<float>& from) { to.insert(to.end(), from.begin(), from.end()); };
+  for (int64_t b = 0; b < batch_; ++b) {
+    const Problem& p = problems[std::min(static_cast<size_t>(b), problems.size() - 1)];
+    append(x, p.x), append(colour, p.colour), append(target, p.logits_x);
+    label.push_back(p.label);
+    kernels::AreaState s;
+    if (!p.allowed.empty()) s.ceiling = static_cast<double>(count_pixels(p.allowed)) / static_cast<double>(HW_);
+    s.area = std::min(recipe_.area.start, s.ceiling);
+    s.least_p = (recipe_.area.enabled ? recipe_.area.keep : p.criterion.tau) * p.p_x;
+    state.push_back(s);
+    area.push_back(static_cast<float>(s.area));
+    // A logit so low that no mask ever picks the pixel before all others.
+    for (int64_t i = 0; i < HW_ && generator_->forbidden(); ++i)
+      forbidden.push_back(p.allowed.empty() || p.allowed[static_cast<size_t>(i)] ? 0.0f : -1e4f);
+  }
+  x_.upload(x), colour_.upload(colour), target_.upload(target), area_.upload(area);
+  label_.upload(label), state_.upload(state);
+  threshold_.upload(std::vector<float>(static_cast<size_t>(batch_), 0.0f));
+  if (generator_->image()) backend_.upload(generator_->image(), x.data(), x.size());
+  if (generator_->forbidden()) backend_.upload(generator_->forbidden(), forbidden.data(), forbidden.size());
+  if (robust_ > 0) cursor_.upload(std::vector<kernels::BackgroundCursor>{{problems[0].image_index, 0}});
+  report_.upload(std::vector<float>{std::bit_cast<float>(uint32_t{1})});
+}
+
+// phi(x), once.
+void OptimisationStep::prepare_taps(std::span<const Problem> problems) {
+  if (taps_.empty()) return;
+  for (int64_t b = 0; b < batch_; ++b) {
+    const Problem& p = problems[std::min(static_cast<size_t>(b), problems.size() - 1)];
+    backend_.upload(reference_.program->data(reference_.ends.input), p.x.data(), p.x.size());
+    reference_.program->forward();
+    for (size_t i = 0; i < taps_.size(); ++i) {
+      const Tap& tap = taps_[i];
+      k_.tap_prepare(tap.prepared.data() + b * tap.C * tap.HW, tap.constant.data() + b, reference_.program->data(reference_.taps[i]),
+                     tap.distance, 1, tap.C, tap.HW);
+    }
+  }
+  classifier_.count_images(static_cast<int64_t>(problems.size()));
+  for (const Tap& tap : taps_)  // only the pass on b0 is matched; the other rows stay zero
+    k_.fill(net_.program->gradient(tap.value), 0.0f, passes_ * batch_ * tap.C * tap.HW);
+}
+
+void OptimisationStep::run() {
+  const bool soft = step_ < soft_steps_;
+  std::unique_ptr<Recording>& recording = soft ? soft_recording_ : hard_recording_;
+  if (recording)
+    recording->replay();
+  else
+    recording = backend_.record([this, soft] { body(soft); });
+  classifier_.count_images(passes_ * batch_);
+  ++step_;
+}
+
+void OptimisationStep::finish() {
+  generator_->program().forward();
+  make_masks();
+}
+
+void OptimisationStep::make_masks() {
+  const float* s = generator_->logits();
+  if (recipe_.area.enabled)
+    k_.top_fraction_mask(hard_.data(), threshold_.data(), s, area_.data(), batch_, HW_);
+  else
+    k_.hard_mask(hard_.data(), s, threshold_.data(), batch_, HW_);
+  k_.mask_activate(soft_.data(), s, threshold_.data(), inverse_temperature_.data(), batch_, HW_);
+}
+
+void OptimisationStep::body(bool soft) {
+  const int64_t B = batch_;
+  const uint32_t* step = step_number(report_);
+  generator_->program().forward();
+  make_masks();
+
+  const float* shown = soft ? soft_.data() : hard_.data();
+  if (robust_ > 0) k_.random_background(backgrounds_.data(), frozen_.backgrounds, RandomStream::kOptimise, cursor_.data(), robust_);
+  std::vector<Kernels::Pass> passes{{false, BackgroundLayout::kColourPerItem, shown, colour_.data()}};
+  for (int64_t r = 0; r < robust_; ++r) passes.push_back({false, BackgroundLayout::kImage, shown, backgrounds_.data() + r * C_ * HW_});
+  if (necessity_) passes.push_back({true, BackgroundLayout::kColourPerItem, shown, colour_.data()});
+  k_.compose(net_.program->data(net_.ends.input), x_.data(), passes, B, C_, HW_);
+  net_.program->forward();
+
+  logit_losses();
+  for (size_t i = 0; i < taps_.size(); ++i) {
+    const Tap& tap = taps_[i];
+    k_.tap_distance(act_.data() + static_cast<int64_t>(i) * B, net_.program->gradient(tap.value), net_.program->data(tap.value),
+                    tap.prepared.data(), tap.constant.data(), tap.row_weight.data(), tap.distance, B, 1, tap.C, tap.HW, false);
+  }
+  net_.program->backward();
+
+  k_.compose_backward(d_mask_.data(), net_.program->gradient(net_.ends.input), x_.data(), passes, B, C_, HW_, false);
+  k_.mask_regulariser(regulariser_.data(), d_mask_.data(), soft_.data(), regulariser_weight_.data(), recipe_.tv_neighbours, B, H_, W_,
+                      true);
+  back_to_generator();
+
+  // Does the hard mask of this step keep the label?
+  k_.class_scores(top_.data(), p_label_.data(), net_.program->data(net_.ends.logits), label_.data(), B, 1 + robust_, K_);
+  const kernels::AreaControl control{recipe_.area.shrink, recipe_.area.grow, fall_steps_, robust_, frozen_.needed, !soft};
+  k_.area_control(state_.data(), area_.data(), best_.data(), outcome_.data(), hard_.data(), top_.data(), p_label_.data(), label_.data(),
+                  recipe_.area.enabled ? fall_.data() : nullptr, step, control, B, HW_);
+
+  const LossWeights& w = recipe_.weights;
+  kernels::StepTerms<float> terms;
+  terms.act = act_.data(), terms.act_weight = act_weight_.data(), terms.taps = static_cast<int64_t>(taps_.size());
+  if (w.kl > 0) terms.kl = kl_.data();
+  terms.ce = ce_.data();
+  if (w.margin > 0) terms.margin = margin_.data();
+  terms.regulariser = regulariser_.data();
+  terms.rob = rob_.data(), terms.robust = robust_;
+  if (necessity_) terms.nec = nec_.data();
+  terms.outcome = outcome_.data();
+  const double weights[kernels::kLossTerms] = {w.act, w.kl, w.ce, w.margin, w.area, w.bin, w.tv, w.rob, w.nec};
+  for (int t = 0; t < kernels::kLossTerms; ++t) terms.weight[t] = static_cast<float>(weights[t]);
+  k_.record_step(report_.data() + kReportHead, terms, step, kTraceSteps, B);
+
+  if (robust_ > 0) k_.advance(&cursor_.data()->first, static_cast<uint32_t>(robust_));
+  k_.advance(reinterpret_cast<uint32_t*>(report_.data()), 1);
+}
+
+void OptimisationStep::logit_losses() {
+  const int64_t B = batch_, R = robust_;
+  const LossWeights& w = recipe_.weights;
+  const int32_t* y = label_.data();
+  const auto temperature = static_cast<float>(recipe_.kl_temperature), margin = static_cast<float>(recipe_.margin);
+  float *z = net_.program->data(net_.ends.logits), *dz = net_.program->gradient(net_.ends.logits);
+  k_.fill(dz, 0.0f, passes_ * B * K_);
+  if (w.kl > 0) k_.kl_logits(kl_.data(), dz, z, target_.data(), kl_weight_.data(), temperature, B, 1, K_, true);
+  k_.cross_entropy(ce_.data(), w.ce > 0 ? dz : nullptr, z, y, ce_weight_.data(), B, 1, K_, true);
+  if (w.margin > 0) k_.margin_hinge(margin_.data(), dz, z, y, margin_weight_.data(), margin, B, 1, K_, true);
+  if (R > 0) {
+    float *zr = z + B * K_, *dzr = dz + B * K_;
+    switch (recipe_.robust_form) {
+      case RobustForm::kCrossEntropy: k_.cross_entropy(rob_.data(), dzr, zr, y, rob_weight_.data(), B, R, K_, true); break;
+      case RobustForm::kKl: k_.kl_logits(rob_.data(), dzr, zr, target_.data(), rob_weight_.data(), temperature, B, R, K_, true); break;
+      case RobustForm::kMargin: k_.margin_hinge(rob_.data(), dzr, zr, y, rob_weight_.data(), margin, B, R, K_, true); break;
+    }
+  }
+  if (necessity_) {
+    float *zc = z + (passes_ - 1) * B * K_, *dzc = dz + (passes_ - 1) * B * K_;
+    if (recipe_.necessity_form == NecessityForm::kHinge)
+      k_.necessity_hinge(nec_.data(), dzc, zc, target_.data(), y, nec_weight_.data(), static_cast<float>(recipe_.necessity_margin), B, 1,
+                         K_, true);
+    else
+      k_.necessity_log(nec_.data(), dzc, zc, y, nec_weight_.data(), B, 1, K_, true);
+  }
+}
+
+void OptimisationStep::back_to_generator() {
+  const uint32_t* step = step_number(report_);
+  float* ds = generator_->logits_gradient();
+  k_.mask_activate_backward(ds, d_mask_.data(), soft_.data(), inverse_temperature_.data(), batch_, HW_, false);
+  const auto smooth = [&](float* map, int64_t H, int64_t W) {
+    if (!smoothing_.idle()) k_.gaussian_smooth(map, smooth_scratch_.data(), smoothing_.view(), step, batch_, H, W);
+  };
+  Program& program = generator_->program();
+  if (generator_->is_grid()) {
+    program.backward();
+    const Trainable::Parameter& grid = generator_->parameters()[0];
+    smooth(program.gradient(grid.value), generator_->shape_of(grid)[2], generator_->shape_of(grid)[3]);
+  } else {
+    smooth(ds, H_, W_);
+    program.backward();
+  }
+  kernels::AdamOptions adam;
+  adam.beta1 = recipe_.beta1;
+  adam.beta2 = recipe_.beta2;
+  for (const Trainable::Parameter& p : generator_->parameters())
+    k_.adam(program.data(p.value), p.first.data(), p.second.data(), program.gradient(p.value), p.count, adam, step, learning_rate_.data(),
+            1.0f);
+}
+
+int64_t OptimisationStep::Report::steps_done() const {
+  return copy_.empty() ? 0 : static_cast<int64_t>(std::bit_cast<uint32_t>(copy_[0])) - 1;
+}
+
+std::span<const float> OptimisationStep::Report::row(int64_t step, int64_t picture) const {
+  const auto row = static_cast<size_t>(step % kTraceSteps * batch_ + picture);
+  return copy_.subspan(kReportHead + row * kernels::kTraceColumns, kernels::kTraceColumns);
+}
+
+std::vector<float> OptimisationStep::plane(const float* planes, int64_t picture) const {
+  std::vector<float> values(static_cast<size_t>(HW_));
+  backend_.download(values.data(), planes + picture * HW_, values.size());
+  return values;
+}
+
+HardMask OptimisationStep::best(int64_t picture) const {
+  if (state_.download()[static_cast<size_t>(picture)].best_pixels == 0) return {};
+  const std::vector<float> values = plane(best_.data(), picture);
+  return {values.begin(), values.end()};
+}
+
+OptimisationStep::Memory OptimisationStep::memory() const {
+  Memory m;
+  const MemoryReport net = net_.program->memory(), reference = reference_.program->memory(), generator = generator_->program().memory();
+  const auto total = [](const MemoryReport& r) { return r.arena_bytes + r.weight_bytes + r.exposed_bytes; };
+  m.programs = total(net) + total(reference) + total(generator);
+  size_t moments = 0;
+  for (const Trainable::Parameter& p : generator_->parameters()) moments += 2 * sizeof(float) * static_cast<size_t>(p.count);
+  m.fixed = net.weight_bytes + total(reference);
+  m.by_batch = net.arena_bytes + net.exposed_bytes + total(generator) + moments + buffer_bytes_;
+  return m;
+}
+
+std::string OptimisationStep::implementation() const {
+  return hard_recording_ ? hard_recording_->implementation() : soft_recording_ ? soft_recording_->implementation() : "not recorded yet";
+}
+
+}  // namespace actmatch

@@ -1,0 +1,42 @@
+#include "engine/explain/trainable.h"
+
+#include "engine/backend/kernels.h"
+
+namespace actmatch {
+
+Trainable::Trainable(Backend& backend, const GeneratorSpec& spec, int64_t batch, int64_t channels, int64_t height, int64_t width,
+                     bool forbids)
+    : backend_(backend), spec_(spec), batch_(batch), channels_(channels), height_(height), width_(width), generator_(build(seed_)) {
+  if (forbids) {
+    Graph& graph = generator_.graph;
+    forbidden_ = graph.add_input("forbidden", DType::kF32, {batch, 1, height, width});
+    generator_.logits = graph.add_node("forbid", BinaryAttrs{BinaryKind::kAdd}, {generator_.logits, forbidden_});
+    graph.set_outputs({generator_.logits});
+  }
+  CompileOptions options;
+  options.gradients.seeds = {generator_.logits};
+  options.gradients.wanted = generator_.graph.parameters();
+  program_ = backend.compile(generator_.graph, options);
+  for (ValueId v : options.gradients.wanted) {
+    const int64_t count = element_count(generator_.graph.value(v).shape);
+    parameters_.push_back({v, count, DeviceBuffer(backend, count), DeviceBuffer(backend, count)});
+  }
+}
+
+Generator Trainable::build(uint64_t seed) const { return build_generator(spec_, batch_, channels_, height_, width_, seed); }
+
+void Trainable::start(uint64_t seed) {
+  if (seed != seed_) {  // the graph is the same but for the first weights
+    const Generator other = build(seed);
+    for (const Parameter& p : parameters_) generator_.graph.mutable_value(p.value).constant = other.graph.value(p.value).constant;
+    seed_ = seed;
+  }
+  for (const Parameter& p : parameters_) {
+    const Tensor& initial = *generator_.graph.value(p.value).constant;
+    backend_.upload(program_->data(p.value), initial.data<float>(), static_cast<size_t>(p.count));
+    backend_.kernels().fill(p.first.data(), 0.0f, p.count);
+    backend_.kernels().fill(p.second.data(), 0.0f, p.count);
+  }
+}
+
+}  // namespace actmatch

@@ -1,0 +1,39 @@
+// Images under hard masks of one picture, as checking and pruning want them: a list of jobs, each one mask before one background.
+//
+//   select_compose   out[j] = mask ? x : background        complement: mask ? background : x
+//   select_gain      gain (+)= sign * sum over jobs and channels of gradient[j] * (x - background), in order of the jobs: how a sum over
+//                    the composed images changes, in first order, when a pixel goes from background to picture
+//
+// Masks are bytes, 0 or 1; an image keeps its source's bits. Bound by memory traffic.
+#pragma once
+
+#include <cstdint>
+
+namespace actmatch::kernels {
+
+struct SelectJob {
+  int32_t mask = 0;        // which of the masks
+  int32_t set = -1;        // which set the background is from; -1: it is the colour
+  int32_t background = 0;  // which of the set
+};
+
+inline constexpr int kSelectSets = 4;
+
+template <class T>
+struct SelectSources {
+  const T* x = nullptr;             // [C, HW]
+  const T* colour = nullptr;        // [C]
+  const uint8_t* masks = nullptr;   // [masks, HW]
+  const T* sets[kSelectSets] = {};  // each [backgrounds, C, HW]
+};
+
+// out [n, C, HW]; jobs [n], device memory.
+template <class T>
+void select_compose_ref(T* out, const SelectSources<T>& sources, const SelectJob* jobs, bool complement, int64_t n, int64_t C, int64_t HW);
+
+// gain [HW], gradient [n, C, HW]. `inside`: a job adds to the pixels of its mask alone; otherwise to all, and masks are not read.
+template <class T>
+void select_gain_ref(T* gain, const T* gradient, const SelectSources<T>& sources, const SelectJob* jobs, T sign, bool inside, int64_t n,
+                     int64_t C, int64_t HW, bool accumulate);
+
+}  // namespace actmatch::kernels
