@@ -38,7 +38,7 @@ class Batch : public ::testing::TestWithParam<Device> {
   }
 };
 INSTANTIATE_TEST_SUITE_P(Devices, Batch, ::testing::Values(Device{"cpu", cpu}, Device{"tape", []() -> Backend& { return tape(); }}),
-                         [](const auto& info) { return std::string(info.param.name); });
+                         [](const auto& device) { return std::string(device.param.name); });
 
 // Everything is on.
 Json busy_recipe(const std::string& generator) {
@@ -154,11 +154,10 @@ TEST_P(Batch, OptimiserEstimatesItsMemory) {
 TEST_P(Batch, ExplanationsAreThoseOfSinglePictures) {
   const auto list = problems(3);
   std::vector<ExplainInput> inputs;
-  for (const Problem& p : list) {
-    ExplainInput input{p.x, p.colour, p.backgrounds, -1, p.image_index};
-    inputs.push_back(std::move(input));
+  for (const size_t which : {0, 0, 1, 2}) {
+    const Problem& p = list[which];
+    inputs.push_back({p.x, p.colour, p.backgrounds, -1, p.image_index});
   }
-  inputs.insert(inputs.begin() + 1, inputs[0]);
   inputs[1].x[5] = NAN;
   for (const bool robust : {false, true}) {
     ExplainSettings settings;
@@ -185,8 +184,12 @@ TEST_P(Batch, ExplanationsAreThoseOfSinglePictures) {
       instances += alone.instances.size();
       for (size_t n = 0; n < alone.instances.size(); ++n) {
         const Explanation &a = alone.instances[n], &b = together[i].instances[n];
-        EXPECT_EQ(a.mask, b.mask), EXPECT_EQ(a.soft, b.soft), EXPECT_EQ(a.p_e, b.p_e), EXPECT_EQ(a.feasible, b.feasible);
-        EXPECT_EQ(a.fresh_stability, b.fresh_stability), EXPECT_EQ(a.minimal_tile, b.minimal_tile);
+        EXPECT_EQ(a.mask, b.mask);
+        EXPECT_EQ(a.soft, b.soft);
+        EXPECT_EQ(a.p_e, b.p_e);
+        EXPECT_EQ(a.feasible, b.feasible);
+        EXPECT_EQ(a.fresh_stability, b.fresh_stability);
+        EXPECT_EQ(a.minimal_tile, b.minimal_tile);
         for (size_t t = 0; t < a.losses.size(); ++t) EXPECT_EQ(a.losses[t].values, b.losses[t].values);
       }
     }

@@ -2,6 +2,7 @@
 // tested in tests/kernels/cuda.
 #include "engine/backend/cuda/cuda_kernels.h"
 
+#include <cstring>
 #include <functional>
 #include <list>
 #include <memory>

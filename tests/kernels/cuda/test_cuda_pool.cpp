@@ -167,9 +167,9 @@ class Product : public OpTest {
 };
 
 TEST_F(Product, AllTransposes) {
-  in_all_ways([&] {
+  in_each_order([&] {
     for (const auto& [M, N, K, batch] :
-         {std::array<int64_t, 4>{1, 1, 1, 1}, {5, 3, 7, 2}, {64, 64, 16, 1}, {65, 130, 33, 1}, {3, 70, 1, 3}, {2, 3, 0, 1}, {0, 3, 2, 1}})
+         {std::array<int64_t, 4>{1, 1, 1, 1}, {5, 3, 7, 2}, {64, 64, 16, 1}, {65, 70, 33, 1}, {3, 70, 1, 3}, {2, 3, 0, 1}, {0, 3, 2, 1}})
       for (const bool ta : {false, true})
         for (const bool tb : {false, true}) {
           const GemmShape s{M, N, K, batch, ta, tb};
