@@ -33,7 +33,7 @@ struct Binary {
     T u[V], v[V];
     spot.load(1, a, u);
     spot.load(2, b, v);
-    spot.put(0, y, false, [&](int k) { return clipped(clip, value_of<op>(to_float(u[k]), to_float(v[k]))); });
+    spot.put(0, y, false, [&](int k) { return clip(value_of<op>(to_float(u[k]), to_float(v[k]))); });
   }
 };
 

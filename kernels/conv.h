@@ -13,9 +13,9 @@
 #pragma once
 
 #include <cstdint>
-#include <limits>
 
 #include "kernels/bfloat16.h"
+#include "kernels/clip.h"
 
 namespace actmatch::kernels {
 
@@ -30,29 +30,6 @@ struct ConvShape {
   int64_t dilation_h = 1, dilation_w = 1;  // 1 = dense
   int64_t groups = 1, instances = 1;       // groups divides C and K, instances divides N
 };
-
-// What is done to a result: values below `low` become low, above `high` high; NaN stays. The default changes nothing.
-struct Clip {
-  float low = -std::numeric_limits<float>::infinity(), high = std::numeric_limits<float>::infinity();
-
-  // Where a result `y` of the clip passes a gradient.
-  template <class T>
-  ACTMATCH_HD bool passes(T y) const {
-    return y > static_cast<T>(low) && y < static_cast<T>(high);
-  }
-  // Comparisons, not fmaxf: a NaN is passed on.
-  template <class T>
-  ACTMATCH_HD T operator()(T v) const {
-    if (v < static_cast<T>(low)) v = static_cast<T>(low);
-    return v > static_cast<T>(high) ? static_cast<T>(high) : v;
-  }
-  ACTMATCH_HD bool changes() const {
-    return low > -std::numeric_limits<float>::infinity() || high < std::numeric_limits<float>::infinity();
-  }
-};
-inline constexpr Clip kNoClip{};
-inline constexpr Clip kReluClip{0.0f, std::numeric_limits<float>::infinity()};
-inline constexpr Clip kRelu6Clip{0.0f, 6.0f};
 
 // y = clip(conv(x, w) + bias + addend); bias and addend (like y) may be null.
 template <class T>

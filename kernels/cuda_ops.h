@@ -17,13 +17,13 @@
 
 #include <cuda_runtime.h>
 
-#include <cmath>
 #include <cstddef>
 #include <cstdint>
 #include <initializer_list>
 #include <vector>
 
 #include "kernels/bfloat16.h"
+#include "kernels/clip.h"
 
 namespace actmatch::kernels::cuda {
 
@@ -44,13 +44,6 @@ struct Dims {
   }
 };
 Dims contiguous_strides(const Dims& extents);  // row-major
-
-// What follows a result before it is stored: v < low -> low, v > high -> high; a NaN stays. The default clips nothing, {0, INFINITY} is a
-// ReLU. Its gradient passes where low < y, and y < high unless high is infinite.
-struct Clip {
-  float low = -INFINITY;
-  float high = INFINITY;
-};
 
 // ---- movement (strided.cu, transpose.cu, indexed.cu)
 

@@ -32,7 +32,7 @@ struct ClipInplace {
   __device__ __forceinline__ void run(const S& spot) const {
     T v[V];
     spot.load(0, y, v);
-    spot.put(0, y, false, [&](int k) { return clipped(clip, to_float(v[k])); });
+    spot.put(0, y, false, [&](int k) { return clip(to_float(v[k])); });
   }
 };
 
@@ -53,7 +53,7 @@ struct ClipBackward {
     T d[V], v[V];
     spot.load(1, dy, d);
     spot.load(2, y, v);
-    spot.put(0, dx, false, [&](int k) { return passes(clip, to_float(v[k])) ? to_float(d[k]) : 0.0f; });
+    spot.put(0, dx, false, [&](int k) { return clip.passes(to_float(v[k])) ? to_float(d[k]) : 0.0f; });
   }
 };
 
@@ -74,7 +74,7 @@ struct Add {
     T u[V], v[V];
     spot.load(1, a, u);
     spot.load(2, b, v);
-    spot.put(0, out, false, [&](int k) { return clipped(clip, to_float(u[k]) + to_float(v[k])); });
+    spot.put(0, out, false, [&](int k) { return clip(to_float(u[k]) + to_float(v[k])); });
   }
 };
 
@@ -97,7 +97,7 @@ struct AddClipBackward {
     spot.load(1, a, u);
     spot.load(2, b, v);
     spot.load(3, y, w);
-    spot.put(0, out, false, [&](int k) { return passes(clip, to_float(w[k])) ? to_float(u[k]) + to_float(v[k]) : 0.0f; });
+    spot.put(0, out, false, [&](int k) { return clip.passes(to_float(w[k])) ? to_float(u[k]) + to_float(v[k]) : 0.0f; });
   }
 };
 

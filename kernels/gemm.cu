@@ -66,7 +66,7 @@ __global__ void __launch_bounds__(kThreads, 2) gemm_kernel(To* c, const From* a,
       float v = sum[i][j];
       if (accumulate) v += to_float(*to);
       if (bias != nullptr) v += to_float(bias[n]);
-      *to = from_float<To>(clipped(clip, v));
+      *to = from_float<To>(clip(v));
     }
   }
 }

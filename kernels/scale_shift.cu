@@ -27,7 +27,7 @@ struct ScaleShift {
     spot.load(1, x, v);
     spot.load(2, scale, factor);
     if (shifts) spot.load(3, shift, offset);
-    spot.put(0, y, accumulate, [&](int k) { return clipped(clip, to_float(v[k]) * factor[k] + offset[k]); });
+    spot.put(0, y, accumulate, [&](int k) { return clip(to_float(v[k]) * factor[k] + offset[k]); });
   }
 };
 

@@ -30,12 +30,6 @@ __device__ __forceinline__ To convert(From v) {
   }
 }
 
-// Comparisons, not fminf and fmaxf: a NaN is passed on.
-__device__ __forceinline__ float clipped(Clip c, float v) {
-  v = v < c.low ? c.low : v;
-  return v > c.high ? c.high : v;
-}
-__device__ __forceinline__ bool passes(Clip c, float y) { return y > c.low && (y < c.high || c.high == INFINITY); }
 // A NaN wins.
 __device__ __forceinline__ float max_or_nan(float a, float b) { return a >= b || a != a ? a : b; }
 __device__ __forceinline__ float min_or_nan(float a, float b) { return a <= b || a != a ? a : b; }

@@ -21,8 +21,6 @@ class CpuProgram : public Program {
   std::vector<NodeTime> profile() const override;
 
  private:
-  void plan_gradients();
-  void plan_memory();
   std::byte* allocate(size_t bytes);
 
   GradientSchedule schedule_;

@@ -29,6 +29,7 @@ struct Slot {
   std::shared_ptr<const Tensor> constant;  // set when the content never changes
 
   float* f32() const { return reinterpret_cast<float*>(data); }
+  size_t gradient_bytes() const { return bytes; }
   size_t floats() const { return bytes / sizeof(float); }  // with the padding of blocked layouts
 };
 
