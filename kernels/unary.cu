@@ -25,7 +25,7 @@ struct Function;
   };
 ACTMATCH_UNARY(kRelu, kOutput, x <= 0.0f ? 0.0f : x, v > 0.0f ? 1.0f : 0.0f)
 ACTMATCH_UNARY(kLeakyRelu, kInput, x > 0.0f ? x : p.alpha * x, v > 0.0f ? 1.0f : p.alpha)
-ACTMATCH_UNARY(kClip, kInput, Clip{p.alpha, p.beta}(x), v > p.alpha && v < p.beta ? 1.0f : 0.0f)
+ACTMATCH_UNARY(kClip, kInput, (Clip{p.alpha, p.beta}(x)), v > p.alpha && v < p.beta ? 1.0f : 0.0f)
 ACTMATCH_UNARY(kSigmoid, kOutput, 1.0f / (1.0f + expf(-x)), v*(1.0f - v))
 ACTMATCH_UNARY(kTanh, kOutput, tanhf(x), 1.0f - v * v)
 ACTMATCH_UNARY(kExp, kOutput, expf(x), v)

@@ -168,11 +168,11 @@ inline void check_backend(const OpCase& c, Tolerance forward, Tolerance backward
   const bool floats = kind_of(c.attrs) == OpKind::kGather || probe.value(probe.add_node("op", c.attrs, ids)).dtype == DType::kF32;
   for (const bool behind_conv : {false, true}) {
     if (behind_conv && !has_map) continue;
-    check_in(cpu(), c, {behind_conv, false, Surroundings::Activation::kNone}, forward, backward);
+    check_in(tested_backend(), c, {behind_conv, false, Surroundings::Activation::kNone}, forward, backward);
     if (!floats) continue;
-    check_in(cpu(), c, {behind_conv, true, Surroundings::Activation::kNone}, forward, shared);
-    check_in(cpu(), c, {behind_conv, false, Surroundings::Activation::kRelu}, forward, backward);
-    check_in(cpu(), c, {behind_conv, false, Surroundings::Activation::kClip}, forward, backward);
+    check_in(tested_backend(), c, {behind_conv, true, Surroundings::Activation::kNone}, forward, shared);
+    check_in(tested_backend(), c, {behind_conv, false, Surroundings::Activation::kRelu}, forward, backward);
+    check_in(tested_backend(), c, {behind_conv, false, Surroundings::Activation::kClip}, forward, backward);
   }
 }
 

@@ -66,7 +66,7 @@ TEST(MatMul, OfAValueWithItself) {
   graph.mark_output(y);
   CompileOptions options;
   options.gradients = {{y}, {x}};
-  expect_like_oracle(cpu(), graph, options, {{x, random.uniform({2, 4, 4})}}, {{y, random.uniform({2, 4, 4})}}, kSums, kSums);
+  expect_like_oracle(tested_backend(), graph, options, {{x, random.uniform({2, 4, 4})}}, {{y, random.uniform({2, 4, 4})}}, kSums, kSums);
 }
 
 }  // namespace

@@ -122,7 +122,7 @@ TEST(RandomGraphs, TheReferenceInFloatAgreesWithDouble) {
       Doubles widened(got.shape);
       for (int64_t i = 0; i < got.count(); ++i) widened[i] = got[i];
       if (want.present) {
-        EXPECT_TRUE(matches(widened, want, squared(1e-10))) << "seed " << seed;  // fp32 through 15 layers
+        EXPECT_TRUE(matches(widened, want, in_precision(squared(1e-10)))) << "seed " << seed;  // fp32 through 15 layers
       }
     }
   }

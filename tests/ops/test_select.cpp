@@ -29,7 +29,7 @@ TEST(Where, ConditionFromAComparison) {  // a hand-written ReLU
   graph.mark_output(y);
   CompileOptions options;
   options.gradients = {{y}, {x}};
-  expect_like_oracle(cpu(), graph, options, {{x, random.away_from({2, 9, 4, 3}, {0})}}, {{y, random.uniform({2, 9, 4, 3})}}, exact(),
+  expect_like_oracle(tested_backend(), graph, options, {{x, random.away_from({2, 9, 4, 3}, {0})}}, {{y, random.uniform({2, 9, 4, 3})}}, exact(),
                      exact());
 }
 
@@ -40,8 +40,8 @@ TEST(Cast, BetweenAllTypes) {
   for (const Operand& x : {floats, integers, bools})
     for (DType to : {DType::kF32, DType::kI64, DType::kBool}) {
       SCOPED_TRACE(std::string(name_of(x.dtype)) + " to " + name_of(to));
-      check_in(cpu(), {"cast", CastAttrs{to}, {x}}, {}, exact(), exact());
-      check_in(cpu(), {"cast of nothing", CastAttrs{to}, {{Doubles({0, 2}), Leaf::kInput, x.dtype}}}, {}, exact(), exact());
+      check_in(tested_backend(), {"cast", CastAttrs{to}, {x}}, {}, exact(), exact());
+      check_in(tested_backend(), {"cast of nothing", CastAttrs{to}, {{Doubles({0, 2}), Leaf::kInput, x.dtype}}}, {}, exact(), exact());
     }
   check_op({"to itself", CastAttrs{DType::kF32}, {{RandomArrays(63).uniform({2, 9, 3, 2})}}}, exact(), exact());
 }
@@ -78,8 +78,8 @@ TEST(BatchNorm, IsRefusedUnlessThePassesFoldedIt) {
   std::vector<ValueId> inputs{graph.add_input("x", DType::kF32, c.operands[0].value.shape)};
   for (size_t i = 1; i < 5; ++i) inputs.push_back(graph.add_constant("c" + std::to_string(i), to_tensor(c.operands[i].value)));
   graph.mark_output(graph.add_node("norm", c.attrs, inputs));
-  EXPECT_NE(cpu().why_unsupported(graph, graph.node(0)).find("passes"), std::string::npos);
-  EXPECT_THROW(cpu().compile(graph, {}), Error);
+  EXPECT_NE(tested_backend().why_unsupported(graph, graph.node(0)).find("passes"), std::string::npos);
+  EXPECT_THROW(tested_backend().compile(graph, {}), Error);
 }
 
 }  // namespace

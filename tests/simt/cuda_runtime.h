@@ -8,6 +8,7 @@
 #include <type_traits>
 #include <utility>
 
+#include "host.h"
 #include "simt.h"
 
 #define ACTMATCH_SIMT 1
@@ -27,37 +28,11 @@ struct alignas(16) float4 {
   float x, y, z, w;
 };
 
-// Host side. There is one stream, and everything is done when a call returns.
-enum cudaError_t { cudaSuccess = 0, cudaErrorInvalidValue = 1, cudaErrorMemoryAllocation = 2, cudaErrorInvalidConfiguration = 9 };
-enum cudaMemcpyKind { cudaMemcpyHostToDevice = 1, cudaMemcpyDeviceToHost = 2 };
-using cudaStream_t = struct CUstream_st*;
 struct cudaLaunchConfig_t {
   dim3 gridDim, blockDim;
   size_t dynamicSmemBytes = 0;
   cudaStream_t stream = nullptr;
 };
-
-inline cudaError_t cudaMalloc(void** p, size_t bytes) {
-  // Exactly this long, so that the sanitizer sees the end; malloc's alignment of 16 is what float4 needs.
-  *p = std::malloc(bytes);
-  if (*p == nullptr && bytes > 0) return cudaErrorMemoryAllocation;
-  if (bytes > 0) std::memset(*p, 0xff, bytes);
-  return cudaSuccess;
-}
-inline cudaError_t cudaFree(void* p) {
-  std::free(p);
-  return cudaSuccess;
-}
-inline cudaError_t cudaMemcpy(void* to, const void* from, size_t bytes, cudaMemcpyKind) {
-  if (bytes > 0) std::memcpy(to, from, bytes);
-  return cudaSuccess;
-}
-inline cudaError_t cudaMemset(void* p, int value, size_t bytes) {
-  if (bytes > 0) std::memset(p, value, bytes);
-  return cudaSuccess;
-}
-inline cudaError_t cudaDeviceSynchronize() { return cudaSuccess; }
-inline const char* cudaGetErrorString(cudaError_t error) { return error == cudaSuccess ? "no error" : "error"; }
 
 template <class... Parameters, class... Arguments>
 cudaError_t cudaLaunchKernelEx(const cudaLaunchConfig_t* config, void (*kernel)(Parameters...), Arguments&&... arguments) {
@@ -69,8 +44,8 @@ cudaError_t cudaLaunchKernelEx(const cudaLaunchConfig_t* config, void (*kernel)(
   }
   // By value, as a launch copies its arguments.
   const std::tuple<std::decay_t<Parameters>...> copies(std::forward<Arguments>(arguments)...);
-  simt::run_grid({g.x, g.y, g.z}, {b.x, b.y, b.z}, [&] { std::apply(kernel, copies); });
-  return cudaSuccess;
+  return simt::issue(
+      config->stream, [=] { simt::run_grid({g.x, g.y, g.z}, {b.x, b.y, b.z}, [&] { std::apply(kernel, copies); }); }, "launch");
 }
 
 // Device side.

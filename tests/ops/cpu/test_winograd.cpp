@@ -184,7 +184,7 @@ TEST_F(WinogradTest, IsTakenForFrozenWeightsOnly) {
     GraphMaker g(26, leaf);
     ValueId v = g.conv(g.input(g.random().uniform({2, 32, 16, 16})), 32, 3, 1, 1);
     g.output(v);
-    const auto program = cpu().compile(g.graph, g.options);
+    const auto program = tested_backend().compile(g.graph, g.options);
     program->enable_profiling(true);
     program->forward();
     bool found = false;

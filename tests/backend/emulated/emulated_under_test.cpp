@@ -1,0 +1,35 @@
+// The CUDA backend in the emulator, without NVIDIA's libraries: kernels of our own do everything.
+#include <cstdlib>
+#include <string>
+
+#include "engine/backend/cuda/cuda_device_backend.h"
+#include "tests/support/tested_backend.h"
+
+namespace actmatch::test {
+
+namespace {
+Precision precision_under_test() {
+  const char* name = std::getenv("ACTMATCH_TEST_PRECISION");
+  return precision_of(name ? name : "fp32");
+}
+}  // namespace
+
+Backend& tested_backend() {
+  static cuda::DeviceBackend backend([] {
+    cuda::DeviceBackendParts parts;
+    parts.stream = std::make_unique<cuda::Stream>();
+    parts.precision = precision_under_test();
+    parts.description = "emulator";
+    parts.preferred_batch = 4;
+    return parts;
+  }());
+  return backend;
+}
+
+// A number in bfloat16 is off by up to 2^-9 of itself, and every operator of a test rounds once or twice: 1e-5 in the squared norm for a
+// few of them. A sum that cancels, or a branch taken the other way, costs more: the bound leaves that room, and a wrong operator is off by
+// about 1.
+Tolerance in_precision(Tolerance t) { return precision_under_test() == Precision::kBf16 ? squared(5e-3) : t; }
+const char* why_no_backend() { return nullptr; }
+
+}  // namespace actmatch::test

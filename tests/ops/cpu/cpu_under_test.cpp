@@ -1,0 +1,12 @@
+#include "tests/support/tested_backend.h"
+
+namespace actmatch::test {
+
+Backend& tested_backend() {
+  static const std::unique_ptr<Backend> backend = make_cpu_backend(0);
+  return *backend;
+}
+Tolerance in_precision(Tolerance t) { return t; }
+const char* why_no_backend() { return nullptr; }
+
+}  // namespace actmatch::test

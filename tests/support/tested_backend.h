@@ -1,0 +1,16 @@
+// The backend that a test program is about. The same tests are linked into several programs: the CPU's, the CUDA backend's in the emulator
+// and on a GPU; each says in one file of its own which backend that is.
+#pragma once
+
+#include "engine/backend/backend.h"
+#include "tests/support/compare.h"
+
+namespace actmatch::test {
+
+Backend& tested_backend();
+// What a test asks for when it says `t`, in the backend's precision.
+Tolerance in_precision(Tolerance t);
+// Says that the test program's device is missing, when it is; tests that need it skip.
+const char* why_no_backend();  // null: it is there
+
+}  // namespace actmatch::test
