@@ -96,7 +96,7 @@ inline ValueId identity_conv(Graph& graph, ValueId x, const std::string& name) {
   return graph.add_node(name, ConvAttrs{}, {x, graph.add_constant(name + ".w", to_tensor(w))});
 }
 
-// One graph with the operator in it, run on the backend and in double. Seeds are zero where the output lies within 1e-3 of a kink of the
+// One graph with the operator in it, run on the backend and in double. Seeds are zero where the output lies close to a kink of the
 // activation, so that rounding cannot decide a branch that matters.
 inline void check_in(Backend& backend, const OpCase& c, const Surroundings& around, Tolerance forward, Tolerance backward) {
   SCOPED_TRACE(c.name + ", " + description_of(around));
@@ -149,7 +149,7 @@ inline void check_in(Backend& backend, const OpCase& c, const Surroundings& arou
     const bool relu = around.activation == Surroundings::Activation::kRelu;
     for (int64_t i = 0; i < seeds[out].count(); ++i)
       for (double kink : {relu ? 0.0 : double{clip.alpha}, relu ? 0.0 : double{clip.beta}})
-        if (std::abs(values[static_cast<size_t>(y)][i] - kink) < 1e-3) seeds[out][i] = 0;
+        if (std::abs(values[static_cast<size_t>(y)][i] - kink) < branch_margin()) seeds[out][i] = 0;
   }
   expect_like_oracle(backend, graph, options, inputs, seeds, forward, backward);
 }

@@ -10,6 +10,8 @@ namespace actmatch::test {
 Backend& tested_backend();
 // What a test asks for when it says `t`, in the backend's precision.
 Tolerance in_precision(Tolerance t);
+// So near to a kink of an activation, rounding may decide which branch is taken.
+double branch_margin();
 // Says that the test program's device is missing, when it is; tests that need it skip.
 const char* why_no_backend();  // null: it is there
 

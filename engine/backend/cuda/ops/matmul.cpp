@@ -64,11 +64,12 @@ Product product_of(const MatMulAttrs& attrs, const Shape& a, const Shape& b, con
 template <class T>
 class Gemm {
  public:
-  Gemm(const Engine& engine, const launch::GemmShape& shape) : engine_(engine), shape_(shape) {}
+  // `aligned`: the matrices begin where the library wants them to.
+  Gemm(const Engine& engine, const launch::GemmShape& shape, bool aligned) : engine_(engine), shape_(shape), aligned_(aligned) {}
   // Before memory is planned; the bytes that run() wants to work in.
   size_t prepare(bool accumulate) {
     accumulate_ = accumulate;
-    if (!engine_.products || shape_.K == 0 || shape_.M == 0 || shape_.N == 0) return 0;
+    if (!engine_.products || !aligned_ || shape_.K == 0 || shape_.M == 0 || shape_.N == 0) return 0;
     runner_ = engine_.products->find({engine_.library_precision(), shape_.M, shape_.N, shape_.K, shape_.batch, shape_.transpose_a,
                                       shape_.transpose_b, shape_.a_stride, shape_.b_stride, shape_.c_stride, accumulate});
     return runner_ ? runner_->workspace_bytes() : 0;
@@ -92,7 +93,7 @@ class Gemm {
  private:
   const Engine& engine_;
   launch::GemmShape shape_;
-  bool accumulate_ = false;
+  bool aligned_, accumulate_ = false;
   std::shared_ptr<MatMulRunner> runner_;
 };
 
@@ -126,7 +127,8 @@ class MatMulStep : public Step {
     size_t forward_bytes = 0, backward_bytes = 0;
     for (const Run& run : product_.runs) {
       forward_.push_back({engine(), {product_.M, product_.N, product_.K, run.count, attrs_.transpose_a, attrs_.transpose_b,
-                                     run.a_step * a_size(), run.b_step * b_size(), y_size()}});
+                                     run.a_step * a_size(), run.b_step * b_size(), y_size()},
+                          is_aligned(run)});
       forward_bytes = std::max(forward_bytes, forward_.back().prepare(false));
     }
     if (da_) add_gradients(product_.a_repeats, a_gradient_, [&](const Run& run) { return a_gradient(run); }, da_.accumulate, backward_bytes);
@@ -178,6 +180,11 @@ class MatMulStep : public Step {
   int64_t b_size() const { return product_.K * product_.N; }
   int64_t y_size() const { return product_.M * product_.N; }
 
+  bool is_aligned(const Run& run) const {
+    const auto fits = [](int64_t elements) { return elements * static_cast<int64_t>(sizeof(T)) % 16 == 0; };
+    return fits(run.a * a_size()) && fits(run.b * b_size()) && fits(run.y * y_size());
+  }
+
   // A = (M x K), or stored K x M: dA' = B dY'.
   launch::GemmShape a_gradient(const Run& run) const {
     const auto& [M, N, K] = std::tie(product_.M, product_.N, product_.K);
@@ -196,7 +203,7 @@ class MatMulStep : public Step {
       for (int64_t i = 0; i < (repeats ? run.count : 1); ++i) {
         Run part = run;
         if (repeats) part = {run.a + i * run.a_step, run.b + i * run.b_step, run.y + i, 0, 0, 1};
-        list.emplace_back(Gemm<T>(engine(), shape(part)), part);
+        list.emplace_back(Gemm<T>(engine(), shape(part), is_aligned(part)), part);
         bytes = std::max(bytes, list.back().first.prepare(accumulate || repeats));
       }
   }
