@@ -13,6 +13,11 @@ std::string& last_error() {
   return text;
 }
 
+NoticeCallback notices(actmatch_notice_callback callback, void* user) {
+  if (!callback) return {};
+  return [callback, user](const std::string& text) { callback(text.c_str(), user); };
+}
+
 // Hands a callback of the interface what the engine reports.
 ExplainProgressCallback relay(actmatch_progress_callback callback, void* user) {
   if (!callback) return {};
@@ -120,6 +125,7 @@ void actmatch_model_options_init(actmatch_model_options* options) {
   *options = {};
   options->struct_size = sizeof(*options);
   options->device = "auto";
+  options->precision = "fp32";
 }
 
 actmatch_status actmatch_model_load(const char* path, const actmatch_model_options* options, actmatch_model** model) {
@@ -128,7 +134,8 @@ actmatch_status actmatch_model_load(const char* path, const actmatch_model_optio
     require(path, "path");
     require(model, "model");
     const auto o = merged(options, actmatch_model_options_init);
-    *model = new actmatch_model{std::make_shared<ModelSession>(path, text_or(o.device, "auto"), o.threads), {}};
+    const DeviceOptions device{text_or(o.device, "auto"), o.threads, text_or(o.precision, "fp32"), notices(o.notice, o.notice_user)};
+    *model = new actmatch_model{std::make_shared<ModelSession>(path, device), {}};
   });
 }
 
@@ -358,7 +365,7 @@ actmatch_status actmatch_verify(const char* result_json_path, const actmatch_ver
     require(verification, "verification");
     const auto o = merged(options, actmatch_verify_options_init);
     *verification = new actmatch_verification{
-        verify_record(result_json_path, {text_or(o.device, "auto"), o.threads, text_or(o.model), text_or(o.image)})};
+        verify_record(result_json_path, {text_or(o.device, "auto"), o.threads, text_or(o.precision), text_or(o.model), text_or(o.image)})};
   });
 }
 

@@ -164,6 +164,7 @@ nlohmann::ordered_json ExplainSession::info() const {
   const ClassifierShape& shape = classifier_.shape();
   return {{"model", model_->path()},
           {"device", model_->backend().name()},
+          {"precision", name_of(model_->backend().precision())},
           {"recipe", recipe_.name},
           {"generator", name_of(recipe_.generator.kind)},
           {"steps", recipe_.steps},
@@ -206,6 +207,7 @@ Result ExplainSession::run(const Image& image, Provenance provenance, const Expl
   provenance.model = model_->path();
   provenance.model_sha256 = model_->sha256();
   provenance.device = model_->backend().name();
+  provenance.precision = name_of(model_->backend().precision());
   provenance.preprocess = preprocess_to_json(preprocess_);
   provenance.class_name = labels_.name(outcome.label);
   const auto channels = static_cast<int>(shape.channels);

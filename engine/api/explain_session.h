@@ -28,6 +28,7 @@ class ExplainSession {
 
   const ModelSession& model() const { return *model_; }
   std::string device() const { return model_->backend().name(); }
+  std::string precision() const { return actmatch::name_of(model_->backend().precision()); }
   const Recipe& recipe() const { return recipe_; }
   const ExplainSettings& settings() const { return settings_; }
 

@@ -85,7 +85,7 @@ std::string Result::record(size_t instance, const Recipe& recipe, const ExplainS
                     {"image", image},
                     {"image_sha256", from.image_sha256},
                     {"device", from.device},
-                    {"precision", "fp32"},
+                    {"precision", from.precision},
                     {"recipe", recipe.name},
                     {"generator", name_of(recipe.generator.kind)},
                     {"seed", settings.seed},

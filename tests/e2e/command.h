@@ -8,7 +8,9 @@
 #include <fstream>
 #include <iterator>
 #include <nlohmann/json.hpp>
+#include <optional>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "tests/support/temporary_folder.h"
@@ -25,6 +27,29 @@ struct Outcome {
 
 // Starts `build/actmatch ARGUMENTS`. With `interrupt_after` (a text), SIGINT is sent as soon as that text shows on stderr or stdout.
 Outcome run_actmatch(const std::vector<std::string>& arguments, const std::string& interrupt_after = {});
+
+// A folder with a backend module (tests/backend/modules): "none", "fake_gpu", "nodriver", ...
+inline std::string module_folder(const std::string& kind) { return std::string(ACTMATCH_BINARY_DIR) + "/test_modules/" + kind; }
+
+// Sets variables of the environment, also for the programs that are started, while it lives.
+class Environment {
+ public:
+  explicit Environment(const std::vector<std::pair<std::string, std::string>>& variables) {
+    for (const auto& [name, value] : variables) {
+      const char* before = std::getenv(name.c_str());
+      before_.emplace_back(name, before ? std::optional<std::string>(before) : std::nullopt);
+      ::setenv(name.c_str(), value.c_str(), 1);
+    }
+  }
+  ~Environment() {
+    for (const auto& [name, value] : before_) value ? ::setenv(name.c_str(), value->c_str(), 1) : ::unsetenv(name.c_str());
+  }
+  Environment(const Environment&) = delete;
+  Environment& operator=(const Environment&) = delete;
+
+ private:
+  std::vector<std::pair<std::string, std::optional<std::string>>> before_;
+};
 
 inline std::string example(const std::string& name) { return std::string(ACTMATCH_SOURCE_DIR) + "/examples/" + name; }
 inline std::string shapes_model() { return example("shapes96.onnx"); }

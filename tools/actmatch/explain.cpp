@@ -111,7 +111,7 @@ int explain(const ExplainFlags& flags) {
     const auto found = list_images(path);
     images.insert(images.end(), found.begin(), found.end());
   }
-  const Model model(flags.model, flags.device.device, flags.device.threads);
+  const Model model = load_model(flags.model, flags.device, flags.quiet);
   Explainer explainer(model, flags.options);
   const auto info = nlohmann::json::parse(explainer.info());
   if (info["preprocess_from"] == "default" && !flags.quiet)
@@ -137,6 +137,7 @@ void add_explain(CLI::App& app, Action& action) {
   c->add_option("--steps", o.steps, "optimisation steps (default: the recipe's)")->check(CLI::Range(int64_t{1}, int64_t{1000000}));
   c->add_option("--seed", o.seed, "same seed, same mask")->capture_default_str();
   add_device_flags(*c, flags->device);
+  add_precision_flag(*c, flags->device);
   c->add_option("--preprocess", o.preprocess,
                 "imagenet, tf, caffe, unit, raw, or a JSON file (default: MODEL.preprocess.json beside the model, otherwise imagenet)");
   c->add_option("--resize", o.resize,

@@ -60,8 +60,8 @@ typedef enum actmatch_status {
 ACTMATCH_API const char* actmatch_version(void);                       /* "0.1.0" */
 ACTMATCH_API const char* actmatch_status_name(actmatch_status status); /* "not found" */
 ACTMATCH_API const char* actmatch_last_error(void);                    /* of this thread's latest failure; "" before the first */
-/* The devices of this build: [{"name": "cpu", "description": "..."}], the one that "auto" takes first. Lives until the thread's next call.
- */
+/* The devices that can be used, the one that "auto" takes first: [{"name": "cpu", "description": "...", "precisions": ["fp32"]}]. Where
+ * there is no GPU, a last entry {"name": "cuda", "missing": "..."} says why. Lives until the thread's next call. */
 ACTMATCH_API actmatch_status actmatch_devices_json(const char** json);
 /* The pictures directly in a folder, sorted by name; a path that is no folder is taken as one picture, unread. The list lives until the
  * thread's next call of this function. */
@@ -71,17 +71,24 @@ ACTMATCH_API actmatch_status actmatch_list_images(const char* path, const char* 
 
 typedef struct actmatch_model actmatch_model;
 
+/* One line about something that costs time or memory but no result, such as plans that have to be measured anew. Comes during any call that
+ * uses the model, on that call's thread. Must not throw. */
+typedef void (*actmatch_notice_callback)(const char* message, void* user);
+
 typedef struct actmatch_model_options {
   size_t struct_size;
-  const char* device; /* "auto" (default), "cpu", "cuda", "cuda:N" */
-  int threads;        /* 0 (default): as many as the environment allows */
+  const char* device;              /* "auto" (default): the first GPU, otherwise the CPU; "cpu"; "cuda": the first GPU; "cuda:N" */
+  int threads;                     /* of the CPU; 0 (default): as many as the environment allows */
+  const char* precision;           /* "fp32" (default) anywhere; "tf32" and "bf16" on GPUs */
+  actmatch_notice_callback notice; /* NULL (default): nobody listens */
+  void* notice_user;
 } actmatch_model_options;
 
 ACTMATCH_API void actmatch_model_options_init(actmatch_model_options* options);
 /* Reads an ONNX file. What is not supported in it shows in the info; explaining or running such a model fails, naming all of it. */
 ACTMATCH_API actmatch_status actmatch_model_load(const char* path, const actmatch_model_options* options, actmatch_model** model);
 ACTMATCH_API void actmatch_model_free(actmatch_model* model);
-/* What is in the file, as a JSON object: path, device, producer, ir_version, opset, inputs, outputs, operators (with counts), nodes,
+/* What is in the file, as a JSON object: path, device, precision, producer, ir_version, opset, inputs, outputs, operators (with counts), nodes,
  * parameters, multiply_adds, unsupported (node, op, opset, message), and either classifier (input, output, channels, height, width,
  * classes, softmax, taps) or not_explainable, the reason why not. */
 ACTMATCH_API actmatch_status actmatch_model_info(actmatch_model* model, const char** json);
@@ -138,7 +145,7 @@ ACTMATCH_API void actmatch_explain_options_init(actmatch_explain_options* option
 ACTMATCH_API actmatch_status actmatch_explainer_create(actmatch_model* model, const actmatch_explain_options* options,
                                                        actmatch_explainer** explainer);
 ACTMATCH_API void actmatch_explainer_free(actmatch_explainer* explainer);
-/* What was settled, as a JSON object: model, device, recipe, generator, steps, passes_per_step, operating_point, taps, width, height,
+/* What was settled, as a JSON object: model, device, precision, recipe, generator, steps, passes_per_step, operating_point, taps, width, height,
  * classes, class_index (-1: the top class), class_name, preprocess, and where preprocessing and labels came from: preprocess_from
  * ("option", "default", or the path of the file found beside the model), labels_from ("option", "none", or a path). */
 ACTMATCH_API actmatch_status actmatch_explainer_info(actmatch_explainer* explainer, const char** json);
@@ -227,6 +234,7 @@ typedef struct actmatch_verify_options {
   int threads;
   const char* model; /* used in place of the recorded path */
   const char* image; /* likewise */
+  const char* precision; /* default: the recorded one where the device has it, otherwise fp32; what rounding makes of that is allowed for */
 } actmatch_verify_options;
 
 typedef struct actmatch_claim {

@@ -109,15 +109,33 @@ class Tensors {
   detail::Owner<actmatch_tensors, actmatch_tensors_free> handle_;
 };
 
+// As actmatch_model_options.
+struct ModelOptions {
+  std::string device = "auto";
+  int threads = 0;
+  std::string precision = "fp32";
+  std::function<void(const std::string&)> notice;  // must not throw
+};
+
+class Explainer;
+
 class Model {
  public:
-  explicit Model(const std::string& path, const std::string& device = "auto", int threads = 0) {
-    actmatch_model_options options;
-    actmatch_model_options_init(&options);
-    options.device = device.c_str();
-    options.threads = threads;
+  explicit Model(const std::string& path, const std::string& device = "auto", int threads = 0)
+      : Model(path, ModelOptions{device, threads, "fp32", {}}) {}
+  Model(const std::string& path, const ModelOptions& options) {
+    actmatch_model_options o;
+    actmatch_model_options_init(&o);
+    o.device = options.device.c_str();
+    o.threads = options.threads;
+    o.precision = options.precision.c_str();
+    if (options.notice) {
+      listener_ = std::make_shared<const std::function<void(const std::string&)>>(options.notice);
+      o.notice = [](const char* text, void* user) { (*static_cast<const std::function<void(const std::string&)>*>(user))(text); };
+      o.notice_user = const_cast<void*>(static_cast<const void*>(listener_.get()));
+    }
     actmatch_model* handle = nullptr;
-    check(actmatch_model_load(path.c_str(), &options, &handle));
+    check(actmatch_model_load(path.c_str(), &o, &handle));
     handle_.reset(handle);
   }
   std::string info() const {
@@ -134,6 +152,8 @@ class Model {
   actmatch_model* get() const { return handle_.get(); }
 
  private:
+  friend class Explainer;  // which keeps the listener, as its handle keeps the model
+  std::shared_ptr<const std::function<void(const std::string&)>> listener_;  // outlives the handle
   detail::Owner<actmatch_model, actmatch_model_free> handle_;
 };
 
@@ -193,7 +213,7 @@ class Result {
 
 class Explainer {
  public:
-  Explainer(const Model& model, const ExplainOptions& options) {
+  Explainer(const Model& model, const ExplainOptions& options) : listener_(model.listener_) {
     actmatch_explain_options o;
     actmatch_explain_options_init(&o);
     o.recipe = detail::or_null(options.recipe);
@@ -258,6 +278,7 @@ class Explainer {
     check(status);
     return Result(result);
   }
+  std::shared_ptr<const std::function<void(const std::string&)>> listener_;
   detail::Owner<actmatch_explainer, actmatch_explainer_free> handle_;
 };
 
@@ -284,6 +305,7 @@ struct VerifyOptions {
   std::string device = "auto";
   int threads = 0;
   std::optional<std::string> model, image;  // in place of the recorded paths
+  std::optional<std::string> precision;
 };
 
 // Every claim of a result.json, measured again.
@@ -294,6 +316,7 @@ inline std::vector<Claim> verify(const std::string& result_json_path, const Veri
   o.threads = options.threads;
   o.model = detail::or_null(options.model);
   o.image = detail::or_null(options.image);
+  o.precision = detail::or_null(options.precision);
   actmatch_verification* handle = nullptr;
   check(actmatch_verify(result_json_path.c_str(), &o, &handle));
   const detail::Owner<actmatch_verification, actmatch_verification_free> owner(handle);
