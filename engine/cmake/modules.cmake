@@ -25,9 +25,10 @@ target_link_libraries(actmatch_engine PRIVATE ${CMAKE_DL_LIBS})
 # A module with its own copy of the engine, which shows nothing but its entry function and needs nothing that is not linked to it.
 function(actmatch_add_module target name)
   add_library(${target} MODULE ${ARGN})
-  set_target_properties(${target} PROPERTIES OUTPUT_NAME actmatch_${name} CXX_VISIBILITY_PRESET hidden VISIBILITY_INLINES_HIDDEN ON)
+  set_target_properties(${target} PROPERTIES OUTPUT_NAME actmatch_${name} CXX_VISIBILITY_PRESET hidden VISIBILITY_INLINES_HIDDEN ON
+    LINK_DEPENDS ${PROJECT_SOURCE_DIR}/engine/cmake/module.map)
   target_link_libraries(${target} PRIVATE actmatch_engine actmatch_options)
-  target_link_options(${target} PRIVATE -Wl,--exclude-libs,ALL)
+  target_link_options(${target} PRIVATE -Wl,--version-script=${PROJECT_SOURCE_DIR}/engine/cmake/module.map)
   if(NOT ACTMATCH_SANITIZE)  # whose runtime may be in the program alone
     target_link_options(${target} PRIVATE -Wl,-z,defs)
   endif()

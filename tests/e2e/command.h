@@ -10,7 +10,6 @@
 #include <nlohmann/json.hpp>
 #include <optional>
 #include <string>
-#include <utility>
 #include <vector>
 
 #include "tests/support/temporary_folder.h"
@@ -31,24 +30,20 @@ Outcome run_actmatch(const std::vector<std::string>& arguments, const std::strin
 // A folder with a backend module (tests/backend/modules): "none", "fake_gpu", "nodriver", ...
 inline std::string module_folder(const std::string& kind) { return std::string(ACTMATCH_BINARY_DIR) + "/test_modules/" + kind; }
 
-// Sets variables of the environment, also for the programs that are started, while it lives.
+// A variable of the environment, also of the programs that are started, while this lives.
 class Environment {
  public:
-  explicit Environment(const std::vector<std::pair<std::string, std::string>>& variables) {
-    for (const auto& [name, value] : variables) {
-      const char* before = std::getenv(name.c_str());
-      before_.emplace_back(name, before ? std::optional<std::string>(before) : std::nullopt);
-      ::setenv(name.c_str(), value.c_str(), 1);
-    }
+  Environment(const char* name, const std::string& value) : name_(name) {
+    if (const char* before = std::getenv(name)) before_ = before;
+    ::setenv(name, value.c_str(), 1);
   }
-  ~Environment() {
-    for (const auto& [name, value] : before_) value ? ::setenv(name.c_str(), value->c_str(), 1) : ::unsetenv(name.c_str());
-  }
+  ~Environment() { before_ ? ::setenv(name_, before_->c_str(), 1) : ::unsetenv(name_); }
   Environment(const Environment&) = delete;
   Environment& operator=(const Environment&) = delete;
 
  private:
-  std::vector<std::pair<std::string, std::optional<std::string>>> before_;
+  const char* name_;
+  std::optional<std::string> before_;
 };
 
 inline std::string example(const std::string& name) { return std::string(ACTMATCH_SOURCE_DIR) + "/examples/" + name; }

@@ -7,12 +7,12 @@
 namespace actmatch::e2e {
 namespace {
 
-Environment modules(const std::string& kind) { return Environment({{"ACTMATCH_MODULE_PATH", module_folder(kind)}}); }
+Environment modules(const std::string& kind) { return {"ACTMATCH_MODULE_PATH", module_folder(kind)}; }
 
 nlohmann::json devices() { return nlohmann::json::parse(devices_json()); }
 
 std::vector<std::string> explain(const std::string& out, std::vector<std::string> more) {
-  more.insert(more.end(), {"--quiet", "--steps", "2"});
+  more.push_back("--quiet");
   return quick_explain(example("images/dotted_disc.png"), out, more);
 }
 
@@ -105,7 +105,7 @@ TEST(Devices, NamesChooseThem) {
 
 TEST(Devices, AGpuThatFailsIsAnErrorAlsoForAuto) {
   const auto set = modules("fake_gpu");
-  const Environment small({{"ACTMATCH_FAKE_GPU_BYTES", "1000"}});
+  const Environment small("ACTMATCH_FAKE_GPU_BYTES", "1000");
   const TemporaryFolder tmp;
   const Outcome run = run_actmatch(explain(tmp / "out", {}));
   EXPECT_EQ(run.status, 1);
@@ -168,7 +168,8 @@ TEST(Precision, VerifyAllowsForTheRoundingOfTheRecord) {
 }
 
 TEST(Notices, ReachTheListenerAndTheTerminal) {
-  const Environment set({{"ACTMATCH_MODULE_PATH", module_folder("fake_gpu")}, {"ACTMATCH_FAKE_GPU_NOTICE", "plans are measured anew"}});
+  const auto set = modules("fake_gpu");
+  const Environment notice("ACTMATCH_FAKE_GPU_NOTICE", "plans are measured anew");
   std::vector<std::string> heard;
   ModelOptions options;
   options.device = "cuda";
@@ -176,7 +177,7 @@ TEST(Notices, ReachTheListenerAndTheTerminal) {
   const Model model(shapes_model(), options);
   EXPECT_EQ(heard, std::vector<std::string>{"plans are measured anew"});
   const TemporaryFolder tmp;
-  auto words = quick_explain(example("images/dotted_disc.png"), tmp / "out", {"--steps", "2"});
+  auto words = quick_explain(example("images/dotted_disc.png"), tmp / "out");
   EXPECT_NE(run_actmatch(words).err.find("actmatch: plans are measured anew\n"), std::string::npos);
   words.push_back("--quiet");
   EXPECT_EQ(run_actmatch(words).err, "");
