@@ -17,16 +17,10 @@ std::string absolute_path(const std::string& path) {
 }
 
 ModelSession::ModelSession(const std::string& path, const DeviceOptions& device)
-    : path_(absolute_path(path)),
-      model_(onnx_import::Model::from_file(path)),
-      notice_(device.notice),
-      backend_(make_backend(device)) {}
+    : path_(absolute_path(path)), model_(onnx_import::Model::from_file(path)), notice_(device.notice), backend_(make_backend(device)) {}
 
 ModelSession::ModelSession(const std::string& path, std::unique_ptr<Backend> backend, NoticeCallback notice)
-    : path_(absolute_path(path)),
-      model_(onnx_import::Model::from_file(path)),
-      notice_(std::move(notice)),
-      backend_(std::move(backend)) {}
+    : path_(absolute_path(path)), model_(onnx_import::Model::from_file(path)), notice_(std::move(notice)), backend_(std::move(backend)) {}
 
 Classifier& ModelSession::classifier() {
   if (!classifier_) {

@@ -29,7 +29,8 @@ struct Tolerance {
 };
 
 // Of the coarser of two precisions. One rounding to 11 bits (tf32) is half a thousandth, one to 8 bits (bf16) four; logits are of the order
-// of ten and come through some dozens of them, whose errors add up like a walk at random. A change of a logit by d changes p by the share d.
+// of ten and come through some dozens of them, whose errors add up like a walk at random. A change of a logit by d changes p by the share
+// d.
 Tolerance tolerance_of(Precision a, Precision b) {
   switch (std::max(a, b)) {  // from fine to coarse
     case Precision::kTf32: return {2e-2, 2e-2f};
@@ -219,8 +220,8 @@ std::vector<Claim> verify_record(const std::string& given_path, const VerifySett
                 needed = needed_backgrounds(criterion.rho, criterion.backgrounds);
   const double wanted = criterion.tau * problem.p_x;
   const bool enough = e.p_label >= wanted && (!criterion.robust || held >= needed);
-  const bool feasible_open =
-      kept_open || std::abs(e.p_label - wanted) <= tolerance.probability * wanted || (criterion.robust && surely < needed && at_most >= needed);
+  const bool feasible_open = kept_open || std::abs(e.p_label - wanted) <= tolerance.probability * wanted ||
+                             (criterion.robust && surely < needed && at_most >= needed);
   claims.add_truth("feasible", record.truth("feasible"), kept && enough, feasible_open);
 
   const double area = static_cast<double>(count_pixels(mask)) / static_cast<double>(mask.size());

@@ -17,9 +17,9 @@ class LimitedBackend : public Backend {
   explicit LimitedBackend(Backend& inner) : inner_(inner) {}
   explicit LimitedBackend(std::unique_ptr<Backend> inner) : owned_(std::move(inner)), inner_(*owned_) {}
 
-  size_t memory = SIZE_MAX;       // bytes
-  bool tells = true;              // free_memory() says what is left
-  int64_t preferred = 16;         // preferred_batch()
+  size_t memory = SIZE_MAX;         // bytes
+  bool tells = true;                // free_memory() says what is left
+  int64_t preferred = 16;           // preferred_batch()
   int64_t most_images = INT64_MAX;  // a graph of more is refused, however much memory there is
   Precision stated = Precision::kF32;
   std::string called = "limited", described = "a CPU with a limited memory";

@@ -28,7 +28,8 @@ int devices() {
 }  // namespace
 
 void add_devices(CLI::App& app, Action& action) {
-  CLI::App* c = app.add_subcommand("devices", "List the devices that can be used, and why a GPU cannot; the first is what --device auto takes");
+  CLI::App* c =
+      app.add_subcommand("devices", "List the devices that can be used, and why a GPU cannot; the first is what --device auto takes");
   c->footer(footer("actmatch devices"));
   c->callback([&action] { action = devices; });
 }

@@ -8,8 +8,7 @@ namespace {
 bool list_devices(std::vector<ModuleDevice>& devices, ModuleFailure& failure) {
   return without_exceptions(failure, [&] {
     devices.clear();
-    for (CudaDevice& device : list_cuda_devices())
-      devices.push_back({device.index, std::move(device.name), std::move(device.description)});
+    for (CudaDevice& device : list_cuda_devices()) devices.push_back({device.index, std::move(device.name), std::move(device.description)});
   });
 }
 

@@ -88,8 +88,8 @@ ACTMATCH_API void actmatch_model_options_init(actmatch_model_options* options);
 /* Reads an ONNX file. What is not supported in it shows in the info; explaining or running such a model fails, naming all of it. */
 ACTMATCH_API actmatch_status actmatch_model_load(const char* path, const actmatch_model_options* options, actmatch_model** model);
 ACTMATCH_API void actmatch_model_free(actmatch_model* model);
-/* What is in the file, as a JSON object: path, device, precision, producer, ir_version, opset, inputs, outputs, operators (with counts), nodes,
- * parameters, multiply_adds, unsupported (node, op, opset, message), and either classifier (input, output, channels, height, width,
+/* What is in the file, as a JSON object: path, device, precision, producer, ir_version, opset, inputs, outputs, operators (with counts),
+ * nodes, parameters, multiply_adds, unsupported (node, op, opset, message), and either classifier (input, output, channels, height, width,
  * classes, softmax, taps) or not_explainable, the reason why not. */
 ACTMATCH_API actmatch_status actmatch_model_info(actmatch_model* model, const char** json);
 
@@ -145,8 +145,8 @@ ACTMATCH_API void actmatch_explain_options_init(actmatch_explain_options* option
 ACTMATCH_API actmatch_status actmatch_explainer_create(actmatch_model* model, const actmatch_explain_options* options,
                                                        actmatch_explainer** explainer);
 ACTMATCH_API void actmatch_explainer_free(actmatch_explainer* explainer);
-/* What was settled, as a JSON object: model, device, precision, recipe, generator, steps, passes_per_step, operating_point, taps, width, height,
- * classes, class_index (-1: the top class), class_name, preprocess, and where preprocessing and labels came from: preprocess_from
+/* What was settled, as a JSON object: model, device, precision, recipe, generator, steps, passes_per_step, operating_point, taps, width,
+ * height, classes, class_index (-1: the top class), class_name, preprocess, and where preprocessing and labels came from: preprocess_from
  * ("option", "default", or the path of the file found beside the model), labels_from ("option", "none", or a path). */
 ACTMATCH_API actmatch_status actmatch_explainer_info(actmatch_explainer* explainer, const char** json);
 
@@ -232,8 +232,8 @@ typedef struct actmatch_verify_options {
   size_t struct_size;
   const char* device; /* as for models */
   int threads;
-  const char* model; /* used in place of the recorded path */
-  const char* image; /* likewise */
+  const char* model;     /* used in place of the recorded path */
+  const char* image;     /* likewise */
   const char* precision; /* default: the recorded one where the device has it, otherwise fp32; what rounding makes of that is allowed for */
 } actmatch_verify_options;
 

@@ -152,7 +152,7 @@ class Model {
   actmatch_model* get() const { return handle_.get(); }
 
  private:
-  friend class Explainer;  // which keeps the listener, as its handle keeps the model
+  friend class Explainer;                                                    // which keeps the listener, as its handle keeps the model
   std::shared_ptr<const std::function<void(const std::string&)>> listener_;  // outlives the handle
   detail::Owner<actmatch_model, actmatch_model_free> handle_;
 };
