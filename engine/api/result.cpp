@@ -94,6 +94,7 @@ std::string Result::record(size_t instance, const Recipe& recipe, const ExplainS
                     {"class_index", outcome_.label},
                     {"class_name", from.class_name.empty() ? Json(nullptr) : Json(from.class_name)},
                     {"instance", instance + 1},
+                    {"batch", from.batch},
                     {"p_x", outcome_.p_x},
                     {"p_e", e.p_e},
                     {"label_kept", e.label_kept},

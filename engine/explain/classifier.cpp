@@ -138,6 +138,11 @@ Classifier::Training& Classifier::gradient_program(int64_t batch) {
   return it->second;
 }
 
+void Classifier::limit_batch(int64_t most) {
+  max_batch_ = std::min(max_batch_, most);
+  for (auto* programs : {&forward_programs_, &gradient_programs_}) programs->erase(programs->upper_bound(max_batch_), programs->end());
+}
+
 void Classifier::logits_of(float* out, int64_t n, const std::function<void(float*, int64_t, int64_t)>& fill) {
   for (int64_t first = 0; first < n;) {
     if (before_batch_) before_batch_();

@@ -49,6 +49,8 @@ class Classifier {
   // Writes up to max_batch() images straight into the program's input: `fill(device_input, first, count)` for each batch in turn.
   void logits_of(float* out, int64_t n, const std::function<void(float* input, int64_t first, int64_t count)>& fill);
   int64_t max_batch() const { return max_batch_; }
+  // From now on at most `most` (a power of two) at once; the programs for more give their memory back.
+  void limit_batch(int64_t most);
   // Called before each batch of logits(); what it throws ends the work. This is how a stop request gets through to long checks.
   void before_each_batch(std::function<void()> hook) { before_batch_ = std::move(hook); }
   // Images the classifier has seen since it was made.

@@ -160,9 +160,10 @@ typedef struct actmatch_progress {
   size_t terms; /* after a step: the loss terms in use, the weighted total last; otherwise 0 */
   const char* const* term_names;
   const float* term_values;
+  size_t picture; /* in a run of many: its place among them, from 0 */
 } actmatch_progress;
-/* Called after each step and between the batches of a check; what it points to is valid during the call. Return 0 to go on; otherwise the
- * run ends with ACTMATCH_CANCELLED. Must not throw. */
+/* Called after each step, for each picture of a batch in turn, and between the batches of a check; what it points to is valid during the
+ * call. Return 0 to go on; otherwise the run ends with ACTMATCH_CANCELLED. Must not throw. */
 typedef int (*actmatch_progress_callback)(const actmatch_progress* progress, void* user);
 
 ACTMATCH_API actmatch_status actmatch_explainer_run_file(actmatch_explainer* explainer, const char* image_path,
@@ -171,6 +172,38 @@ ACTMATCH_API actmatch_status actmatch_explainer_run_file(actmatch_explainer* exp
 ACTMATCH_API actmatch_status actmatch_explainer_run_rgb(actmatch_explainer* explainer, const uint8_t* rgb, int width, int height,
                                                         const char* name, actmatch_progress_callback callback, void* user,
                                                         actmatch_result** result);
+
+/* One of many pictures: a file, or pixels as for actmatch_explainer_run_rgb. */
+typedef struct actmatch_picture {
+  size_t struct_size; /* the same in all of an array */
+  const char* path;   /* NULL: the pixels */
+  const uint8_t* rgb;
+  int width, height;
+  const char* name; /* of the pixels; default "picture" */
+} actmatch_picture;
+
+typedef struct actmatch_batch_options {
+  size_t struct_size;
+  int64_t batch; /* pictures at once, up to 4096; 0 (default): what keeps the device busy and fits its memory, on a CPU 1 */
+} actmatch_batch_options;
+
+ACTMATCH_API void actmatch_batch_options_init(actmatch_batch_options* options);
+
+/* Receives what was found for each picture, in the order of the pictures. `result` belongs to the receiver, who frees it; it is NULL where
+ * `status` tells that this picture failed, and `message` why (otherwise NULL). Comes on a thread other than the caller's, one call at a
+ * time, while the device works on later pictures: this is the place to write results. Return 0 to go on; otherwise nothing more comes and
+ * the run ends with ACTMATCH_CANCELLED. Must not throw, and must not use the explainer. */
+typedef int (*actmatch_result_callback)(size_t index, actmatch_result* result, actmatch_status status, const char* message, void* user);
+
+/* Explains many pictures, several at once where that suits the device. What is found for a picture does not depend on the others: on a CPU
+ * it is the same bit for bit. Pictures are read ahead meanwhile; one that cannot be read fails by itself. Where memory runs out, fewer go at
+ * once, which is said in a notice. Times in results are each picture's share of what its batch took. `callback` may be NULL; `user` goes
+ * to both. Returns ACTMATCH_OK when every picture was handed on, failed ones included; otherwise what ended the run, and then whatever was
+ * finished before has been handed on. */
+ACTMATCH_API actmatch_status actmatch_explainer_run_batch(actmatch_explainer* explainer, const actmatch_picture* pictures, size_t count,
+                                                          const actmatch_batch_options* options, actmatch_progress_callback callback,
+                                                          actmatch_result_callback receive, void* user);
+
 ACTMATCH_API void actmatch_result_free(actmatch_result* result);
 
 /* What holds for the picture as a whole. */
@@ -181,7 +214,7 @@ typedef struct actmatch_summary {
   const char* class_name; /* "" without labels */
   double p_x;             /* probability of the class on the picture */
   int64_t instances;      /* explanations found, at least 1 */
-  double seconds;
+  double seconds;         /* from the decoded picture to the last check; of a batch this picture's share */
 } actmatch_summary;
 
 /* One explanation. All claims were measured on the hard mask. */
@@ -198,7 +231,8 @@ typedef struct actmatch_explanation {
   double p_complement;         /* its probability then */
   int64_t minimal_tile;        /* no single tile of this side can be removed; 0: not certified */
   double pruned_from_area;
-  double optimise_seconds, prune_seconds;
+  double optimise_seconds; /* of a batch this picture's share */
+  double prune_seconds;
   double fresh_stability; /* like background_stability, on as many backgrounds that no part of the search has seen */
 } actmatch_explanation;
 
