@@ -52,7 +52,8 @@ void ExplainSession::run_batch(std::span<const Picture> pictures, int64_t batch,
   std::vector<size_t> numbers;  // of the pictures in the batch that runs
   const ExplainProgressCallback listener = [&](const ExplainProgress& p) { return !delivery.refused() && (!progress || progress(p)); };
   Watch watch(classifier_, listener);
-  const ExplainProgressCallback report = watch.callback([&](int64_t place) { return static_cast<int64_t>(numbers[static_cast<size_t>(place)]); });
+  const ExplainProgressCallback report =
+      watch.callback([&](int64_t place) { return static_cast<int64_t>(numbers[static_cast<size_t>(place)]); });
   const auto hand_on = [&](Finished done) {
     if (!delivery.push(std::move(done))) throw Error(ErrorCode::kCancelled, "stopped");
   };

@@ -92,7 +92,8 @@ template <class T>
 class Delivery {
  public:
   // `deliver` must not throw. Once it has returned false nothing more is delivered.
-  Delivery(size_t capacity, std::function<bool(T)> deliver) : capacity_(capacity), deliver_(std::move(deliver)), thread_([this] { work(); }) {}
+  Delivery(size_t capacity, std::function<bool(T)> deliver)
+      : capacity_(capacity), deliver_(std::move(deliver)), thread_([this] { work(); }) {}
   ~Delivery() { finish(); }
   Delivery(const Delivery&) = delete;
   Delivery& operator=(const Delivery&) = delete;

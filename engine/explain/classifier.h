@@ -64,7 +64,8 @@ class Classifier {
     std::vector<ValueId> taps;
     std::unique_ptr<Program> program;
   };
-  Training compile_training(int64_t batch, const std::vector<std::string>& taps);
+  // `pictures`: see CompileOptions.
+  Training compile_training(int64_t batch, const std::vector<std::string>& taps, int64_t pictures = 1);
   // The same without taps, compiled once for each batch and kept.
   Training& gradient_program(int64_t batch);
   // Forward only, taps exposed.
@@ -75,7 +76,7 @@ class Classifier {
   std::vector<std::string> automatic_taps(size_t limit = 5) const;
 
  private:
-  Training compile(int64_t batch, const std::vector<std::string>& taps, bool gradients);
+  Training compile(int64_t batch, const std::vector<std::string>& taps, bool gradients, int64_t pictures = 1);
   Training& forward_program(int64_t batch);
   Backend& backend_;
   GraphSource source_;

@@ -28,8 +28,7 @@ struct DeviceFlags {
 void add_device_flags(CLI::App& command, DeviceFlags& flags);
 void add_precision_flag(CLI::App& command, DeviceFlags& flags);
 
-// Loads a model as the flags say; what the engine notes on the way goes to stderr.
-Model load_model(const std::string& path, const DeviceFlags& flags, bool quiet);
+Model load_model(const std::string& path, const DeviceFlags& flags, const std::function<void(const std::string&)>& notice = {});
 
 // "Example:" and "Exit status:", the end of every help text.
 std::string footer(const std::string& example, const std::string& failure = "something failed; one line on stderr says what");

@@ -23,10 +23,8 @@ void add_precision_flag(CLI::App& command, DeviceFlags& flags) {
       ->check(CLI::IsMember({"fp32", "tf32", "bf16"}));
 }
 
-Model load_model(const std::string& path, const DeviceFlags& flags, bool quiet) {
-  ModelOptions options{flags.device, flags.threads, flags.precision, {}};
-  if (!quiet) options.notice = print_notice;
-  return Model(path, options);
+Model load_model(const std::string& path, const DeviceFlags& flags, const std::function<void(const std::string&)>& notice) {
+  return Model(path, ModelOptions{flags.device, flags.threads, flags.precision, notice});
 }
 
 std::string footer(const std::string& example, const std::string& failure) {

@@ -21,7 +21,7 @@ struct RunFlags {
 };
 
 int run(const RunFlags& flags) {
-  Model model = load_model(flags.model, flags.device, flags.quiet);
+  Model model = load_model(flags.model, flags.device, flags.quiet ? nullptr : print_notice);
   const auto info = nlohmann::json::parse(model.info());
   Tensors inputs;
   for (const std::string& argument : flags.inputs) {

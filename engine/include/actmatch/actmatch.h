@@ -196,8 +196,8 @@ ACTMATCH_API void actmatch_batch_options_init(actmatch_batch_options* options);
 typedef int (*actmatch_result_callback)(size_t index, actmatch_result* result, actmatch_status status, const char* message, void* user);
 
 /* Explains many pictures, several at once where that suits the device. What is found for a picture does not depend on the others: on a CPU
- * it is the same bit for bit. Pictures are read ahead meanwhile; one that cannot be read fails by itself. Where memory runs out, fewer go at
- * once, which is said in a notice. Times in results are each picture's share of what its batch took. `callback` may be NULL; `user` goes
+ * it is the same bit for bit. Pictures are read ahead meanwhile; one that cannot be read fails by itself. Where memory runs out, fewer go
+ * at once, which is said in a notice. Times in results are each picture's share of what its batch took. `callback` may be NULL; `user` goes
  * to both. Returns ACTMATCH_OK when every picture was handed on, failed ones included; otherwise what ended the run, and then whatever was
  * finished before has been handed on. */
 ACTMATCH_API actmatch_status actmatch_explainer_run_batch(actmatch_explainer* explainer, const actmatch_picture* pictures, size_t count,
