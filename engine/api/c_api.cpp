@@ -13,6 +13,32 @@ std::string& last_error() {
   return text;
 }
 
+actmatch::Image image_of(const uint8_t* rgb, int width, int height) {
+  require(rgb, "rgb");
+  if (width < 1 || height < 1)
+    throw actmatch::Error(actmatch::ErrorCode::kInvalidArgument, "the picture must have at least one pixel in width and height");
+  return {width, height, {rgb, rgb + static_cast<size_t>(width) * static_cast<size_t>(height) * 3}};
+}
+
+NoticeCallback notices(actmatch_notice_callback callback, void* user) {
+  if (!callback) return {};
+  return [callback, user](const std::string& text) { callback(text.c_str(), user); };
+}
+
+// The pictures of an array whose elements may be of an older, shorter kind.
+std::vector<Picture> pictures_of(const actmatch_picture* given, size_t count) {
+  std::vector<Picture> pictures;
+  const size_t size = count > 0 ? given->struct_size : 0;
+  for (size_t i = 0; i < count; ++i) {
+    const auto* at = reinterpret_cast<const actmatch_picture*>(reinterpret_cast<const char*>(given) + i * size);
+    const auto p = merged<actmatch_picture>(at, [](actmatch_picture* picture) { *picture = {}; });
+    if (at->struct_size != size)
+      throw actmatch::Error(actmatch::ErrorCode::kInvalidArgument, "all pictures of an array must have the same struct_size");
+    pictures.push_back(p.path ? Picture{p.path, {}, {}} : Picture{{}, image_of(p.rgb, p.width, p.height), text_or(p.name, "picture")});
+  }
+  return pictures;
+}
+
 // Hands a callback of the interface what the engine reports.
 ExplainProgressCallback relay(actmatch_progress_callback callback, void* user) {
   if (!callback) return {};
@@ -38,6 +64,7 @@ ExplainProgressCallback relay(actmatch_progress_callback callback, void* user) {
     report.terms = names.size();
     report.term_names = names.data();
     report.term_values = values.data();
+    report.picture = static_cast<size_t>(p.picture);
     return callback(&report, user) == 0;
   };
 }
@@ -120,6 +147,7 @@ void actmatch_model_options_init(actmatch_model_options* options) {
   *options = {};
   options->struct_size = sizeof(*options);
   options->device = "auto";
+  options->precision = "fp32";
 }
 
 actmatch_status actmatch_model_load(const char* path, const actmatch_model_options* options, actmatch_model** model) {
@@ -128,7 +156,8 @@ actmatch_status actmatch_model_load(const char* path, const actmatch_model_optio
     require(path, "path");
     require(model, "model");
     const auto o = merged(options, actmatch_model_options_init);
-    *model = new actmatch_model{std::make_shared<ModelSession>(path, text_or(o.device, "auto"), o.threads), {}};
+    const DeviceOptions device{text_or(o.device, "auto"), o.threads, text_or(o.precision, "fp32"), notices(o.notice, o.notice_user)};
+    *model = new actmatch_model{std::make_shared<ModelSession>(path, device), {}};
   });
 }
 
@@ -258,12 +287,36 @@ actmatch_status actmatch_explainer_run_rgb(actmatch_explainer* explainer, const 
   if (result) *result = nullptr;
   return guarded([&] {
     require(explainer, "explainer");
-    require(rgb, "rgb");
     require(result, "result");
-    if (width < 1 || height < 1)
-      throw actmatch::Error(actmatch::ErrorCode::kInvalidArgument, "the picture must have at least one pixel in width and height");
-    actmatch::Image image{width, height, {rgb, rgb + static_cast<size_t>(width) * static_cast<size_t>(height) * 3}};
+    const actmatch::Image image = image_of(rgb, width, height);
     *result = new actmatch_result{explainer->session->run_picture(image, text_or(name, "picture"), relay(callback, user))};
+  });
+}
+
+void actmatch_batch_options_init(actmatch_batch_options* options) {
+  *options = {};
+  options->struct_size = sizeof(*options);
+}
+
+actmatch_status actmatch_explainer_run_batch(actmatch_explainer* explainer, const actmatch_picture* pictures, size_t count,
+                                             const actmatch_batch_options* options, actmatch_progress_callback callback,
+                                             actmatch_result_callback receive, void* user) {
+  return guarded([&] {
+    require(explainer, "explainer");
+    if (count > 0) require(pictures, "pictures");
+    if (!receive) throw actmatch::Error(actmatch::ErrorCode::kInvalidArgument, "receive must not be NULL");
+    const auto o = merged(options, actmatch_batch_options_init);
+    const std::vector<Picture> list = pictures_of(pictures, count);
+    explainer->session->run_batch(list, o.batch, relay(callback, user),
+                                  [&](size_t index, std::unique_ptr<Result> result, std::exception_ptr error) {
+                                    actmatch_result* handle = nullptr;
+                                    const actmatch_status status = guarded([&] {
+                                      if (error) std::rethrow_exception(error);
+                                      handle = new actmatch_result{std::move(*result)};
+                                    });
+                                    const char* message = status == ACTMATCH_OK ? nullptr : actmatch_last_error();
+                                    return receive(index, handle, status, message, user) == 0;
+                                  });
   });
 }
 
@@ -358,7 +411,7 @@ actmatch_status actmatch_verify(const char* result_json_path, const actmatch_ver
     require(verification, "verification");
     const auto o = merged(options, actmatch_verify_options_init);
     *verification = new actmatch_verification{
-        verify_record(result_json_path, {text_or(o.device, "auto"), o.threads, text_or(o.model), text_or(o.image)})};
+        verify_record(result_json_path, {text_or(o.device, "auto"), o.threads, text_or(o.precision), text_or(o.model), text_or(o.image)})};
   });
 }
 

@@ -5,41 +5,13 @@
 #include <nlohmann/json.hpp>
 
 #include "engine/api/sha256.h"
+#include "engine/api/watch.h"
 #include "engine/core/error.h"
 #include "engine/image/file.h"
 
 namespace actmatch::api {
 
 namespace {
-
-// Reports progress between the batches of the checks, too: a stop request gets through within one batch.
-class Watch {
- public:
-  Watch(Classifier& classifier, const ExplainProgressCallback& progress) : classifier_(classifier), progress_(progress) {
-    latest_.phase = "prepare";
-    if (!progress_) return;
-    classifier_.before_each_batch([this] {
-      if (!progress_(latest_)) throw Error(ErrorCode::kCancelled, "stopped");
-    });
-  }
-  ~Watch() { classifier_.before_each_batch({}); }
-  Watch(const Watch&) = delete;
-  Watch& operator=(const Watch&) = delete;
-
-  ExplainProgressCallback callback() {
-    if (!progress_) return {};
-    return [this](const ExplainProgress& p) {
-      latest_ = p;
-      latest_.optimise.losses = nullptr;  // they end with the optimisation
-      return progress_(p);
-    };
-  }
-
- private:
-  Classifier& classifier_;
-  const ExplainProgressCallback& progress_;
-  ExplainProgress latest_;
-};
 
 bool is_file(const std::string& path) {
   std::error_code ignored;
@@ -130,6 +102,11 @@ ExplainSession::ExplainSession(std::shared_ptr<ModelSession> model, const actmat
   if (options.class_name) label_ = labels_.find(options.class_name, classifier_.shape().classes);
   network_colour(preprocess_, static_cast<int>(classifier_.shape().channels), {});  // do preprocessing and model go together?
   explainer_ = std::make_unique<Explainer>(classifier_, recipe_);
+  common_.model = model_->path();
+  common_.model_sha256 = model_->sha256();
+  common_.device = device();
+  common_.precision = precision();
+  common_.preprocess = preprocess_to_json(preprocess_);
 }
 
 void ExplainSession::choose_preprocess(const actmatch_explain_options& options) {
@@ -164,6 +141,7 @@ nlohmann::ordered_json ExplainSession::info() const {
   const ClassifierShape& shape = classifier_.shape();
   return {{"model", model_->path()},
           {"device", model_->backend().name()},
+          {"precision", precision()},
           {"recipe", recipe_.name},
           {"generator", name_of(recipe_.generator.kind)},
           {"steps", recipe_.steps},
@@ -179,40 +157,58 @@ nlohmann::ordered_json ExplainSession::info() const {
           {"labels_from", labels_from_}};
 }
 
-Result ExplainSession::run_file(const std::string& path, const ExplainProgressCallback& progress) {
-  const auto bytes = read_file(path);
-  Provenance provenance;
-  provenance.title = std::filesystem::path(path).filename().string();
-  provenance.image = absolute_path(path);
-  provenance.image_sha256 = sha256_hex(bytes);
-  return run(decode_image(bytes, path), std::move(provenance), progress);
-}
+Result ExplainSession::run_file(const std::string& path, const ExplainProgressCallback& progress) { return run({path, {}, {}}, progress); }
 
 Result ExplainSession::run_picture(const Image& image, const std::string& name, const ExplainProgressCallback& progress) {
-  Provenance provenance;
-  provenance.title = name;
-  return run(image, std::move(provenance), progress);
+  return run({{}, image, name}, progress);
 }
 
-Result ExplainSession::run(const Image& image, Provenance provenance, const ExplainProgressCallback& progress) {
+PreparedPicture ExplainSession::prepare(const Picture& picture) const {
+  PreparedPicture prepared;
+  prepared.provenance = common_;
+  try {
+    Provenance& provenance = prepared.provenance;
+    Image decoded;
+    if (!picture.path.empty()) {
+      const auto bytes = read_file(picture.path);
+      provenance.title = std::filesystem::path(picture.path).filename().string();
+      provenance.image = absolute_path(picture.path);
+      provenance.image_sha256 = sha256_hex(bytes);
+      decoded = decode_image(bytes, picture.path);
+    } else {
+      provenance.title = picture.name;
+    }
+    const ClassifierShape& shape = classifier_.shape();
+    prepared.fitted = fit_image(picture.path.empty() ? picture.image : decoded, preprocess_, static_cast<int>(shape.width),
+                                static_cast<int>(shape.height));
+    prepared.input = make_input(shape, prepared.fitted, preprocess_);
+    prepared.input.label = label_;
+  } catch (...) {
+    prepared.error = std::current_exception();
+  }
+  return prepared;
+}
+
+Result ExplainSession::finish(PreparedPicture picture, Explainer::Outcome outcome, int64_t batch) const {
   const ClassifierShape& shape = classifier_.shape();
   const auto width = static_cast<int>(shape.width), height = static_cast<int>(shape.height);
-  const Image fitted = fit_image(image, preprocess_, width, height);
-  ExplainInput input = make_input(shape, fitted, preprocess_);
-  input.label = label_;
-  Watch watch(classifier_, progress);
-  const Explainer::Outcome outcome = explainer_->explain(input, settings_, watch.callback());
-
-  provenance.model = model_->path();
-  provenance.model_sha256 = model_->sha256();
-  provenance.device = model_->backend().name();
-  provenance.preprocess = preprocess_to_json(preprocess_);
-  provenance.class_name = labels_.name(outcome.label);
   const auto channels = static_cast<int>(shape.channels);
-  const Image shown = preprocess_.grey || channels == 1 ? from_network(input.x, preprocess_, channels, width, height) : fitted;
-  const Image background = from_network(input.colour, preprocess_, channels, 1, 1);
-  return Result(outcome, std::move(provenance), recipe_, settings_, fitted, shown,
+  Provenance& provenance = picture.provenance;
+  provenance.class_name = labels_.name(outcome.label);
+  provenance.batch = batch;
+  const bool grey = preprocess_.grey || channels == 1;
+  Image shown = grey ? from_network(picture.input.x, preprocess_, channels, width, height) : picture.fitted;
+  const Image background = from_network(picture.input.colour, preprocess_, channels, 1, 1);
+  return Result(std::move(outcome), std::move(provenance), recipe_, settings_, std::move(picture.fitted), std::move(shown),
                 {background.rgb[0], background.rgb[1], background.rgb[2]});
+}
+
+Result ExplainSession::run(const Picture& picture, const ExplainProgressCallback& progress) {
+  PreparedPicture prepared = prepare(picture);
+  if (prepared.error) std::rethrow_exception(prepared.error);
+  Watch watch(classifier_, progress);
+  Explainer::Outcome outcome = explainer_->explain(prepared.input, settings_, watch.callback());
+  return finish(std::move(prepared), std::move(outcome), 1);
 }
 
 }  // namespace actmatch::api

@@ -1,8 +1,11 @@
 // Everything that is settled before the first picture: recipe, preprocessing, labels, class, criterion, the compiled model.
 #pragma once
 
+#include <exception>
+#include <functional>
 #include <memory>
 #include <nlohmann/json_fwd.hpp>
+#include <span>
 #include <string>
 
 #include "actmatch/actmatch.h"
@@ -18,6 +21,25 @@ namespace actmatch::api {
 // a picture depends on the seed and not on the other pictures of a run.
 ExplainInput make_input(const ClassifierShape& shape, const Image& fitted, const Preprocess& preprocess);
 
+// A picture that is to be explained: a file, or pixels under a name.
+struct Picture {
+  std::string path;  // empty: the pixels
+  Image image;
+  std::string name;
+};
+
+// A picture on its way: read, fitted and in network units; or what was wrong with it.
+struct PreparedPicture {
+  Image fitted;
+  ExplainInput input;
+  Provenance provenance;
+  std::exception_ptr error;
+};
+
+// Receives results in the order of the pictures, on a thread other than the caller's, while the device works on later pictures. One of
+// `result` and `error` is set; `index` counts the pictures. False: wants no more. Must not throw.
+using ResultSink = std::function<bool(size_t index, std::unique_ptr<Result> result, std::exception_ptr error)>;
+
 class ExplainSession {
  public:
   ExplainSession(std::shared_ptr<ModelSession> model, const actmatch_explain_options& options);
@@ -25,16 +47,24 @@ class ExplainSession {
   nlohmann::ordered_json info() const;
   Result run_file(const std::string& path, const ExplainProgressCallback& progress);
   Result run_picture(const Image& image, const std::string& name, const ExplainProgressCallback& progress);
+  // Explains all pictures, `batch` at once (0: as many as suits the device). Reading them ahead and handing results on happen beside that.
+  // What is wrong with one picture goes to the sink under its number. Throws what ends the whole run (kCancelled: the progress callback or
+  // the sink wanted that; kOutOfMemory: not even one picture fits); what was finished before has then been handed on.
+  void run_batch(std::span<const Picture> pictures, int64_t batch, const ExplainProgressCallback& progress, const ResultSink& sink);
 
   const ModelSession& model() const { return *model_; }
   std::string device() const { return model_->backend().name(); }
+  std::string precision() const { return actmatch::name_of(model_->backend().precision()); }
   const Recipe& recipe() const { return recipe_; }
   const ExplainSettings& settings() const { return settings_; }
 
  private:
   void choose_preprocess(const actmatch_explain_options& options);
   void choose_labels(const actmatch_explain_options& options);
-  Result run(const Image& image, Provenance provenance, const ExplainProgressCallback& progress);
+  // Any thread may call these two.
+  PreparedPicture prepare(const Picture& picture) const;
+  Result finish(PreparedPicture picture, Explainer::Outcome outcome, int64_t batch) const;
+  Result run(const Picture& picture, const ExplainProgressCallback& progress);
 
   std::shared_ptr<ModelSession> model_;
   Classifier& classifier_;
@@ -44,6 +74,7 @@ class ExplainSession {
   Labels labels_;
   std::string preprocess_from_, labels_from_;
   int32_t label_ = -1;
+  Provenance common_;  // what all results share
   std::unique_ptr<Explainer> explainer_;
 };
 

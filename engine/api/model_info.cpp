@@ -47,6 +47,7 @@ Json model_info(ModelSession& session) {
   const onnx_import::Model& model = session.model();
   Json info{{"path", session.path()},
             {"device", session.backend().name()},
+            {"precision", name_of(session.backend().precision())},
             {"producer", model.producer()},
             {"ir_version", model.ir_version()},
             {"opset", model.opset()},

@@ -3,7 +3,6 @@
 #include <algorithm>
 #include <cctype>
 #include <filesystem>
-#include <nlohmann/json.hpp>
 
 #include "engine/api/sha256.h"
 #include "engine/core/error.h"
@@ -11,37 +10,17 @@
 
 namespace actmatch::api {
 
-namespace {
-
-bool names_cuda(const std::string& device) {
-  if (device == "cuda") return true;
-  if (device.rfind("cuda:", 0) != 0 || device.size() == 5) return false;
-  return std::all_of(device.begin() + 5, device.end(), [](unsigned char c) { return std::isdigit(c); });
-}
-
-}  // namespace
-
-std::unique_ptr<Backend> make_backend(const std::string& device, int threads) {
-  if (threads < 0) throw Error(ErrorCode::kInvalidArgument, "the number of threads must not be negative; 0 takes what there is");
-  if (device == "auto" || device == "cpu") return make_cpu_backend(threads);
-  if (names_cuda(device))
-    throw Error(ErrorCode::kUnsupported, "device '" + device + "': this build has no CUDA backend; use 'cpu' or 'auto'");
-  throw Error(ErrorCode::kInvalidArgument, "there is no device '" + device + "'; use 'auto', 'cpu', 'cuda' or 'cuda:N'");
-}
-
-std::string devices_json() {
-  const auto cpu = make_cpu_backend(0);
-  return nlohmann::ordered_json::array({{{"name", cpu->name()}, {"description", cpu->description()}}}).dump();
-}
-
 std::string absolute_path(const std::string& path) {
   std::error_code error;
   const auto absolute = std::filesystem::absolute(path, error);
   return error ? path : absolute.lexically_normal().string();
 }
 
-ModelSession::ModelSession(const std::string& path, const std::string& device, int threads)
-    : path_(absolute_path(path)), model_(onnx_import::Model::from_file(path)), backend_(make_backend(device, threads)) {}
+ModelSession::ModelSession(const std::string& path, const DeviceOptions& device)
+    : path_(absolute_path(path)), model_(onnx_import::Model::from_file(path)), notice_(device.notice), backend_(make_backend(device)) {}
+
+ModelSession::ModelSession(const std::string& path, std::unique_ptr<Backend> backend, NoticeCallback notice)
+    : path_(absolute_path(path)), model_(onnx_import::Model::from_file(path)), notice_(std::move(notice)), backend_(std::move(backend)) {}
 
 Classifier& ModelSession::classifier() {
   if (!classifier_) {

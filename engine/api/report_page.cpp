@@ -29,7 +29,7 @@ ReportPage::ReportPage(const ExplainSession& session) {
                    {"random backgrounds", std::to_string(criterion.backgrounds)},
                    {"steps", std::to_string(session.recipe().steps)},
                    {"seed", std::to_string(settings.seed)},
-                   {"device", session.device()}};
+                   {"device", session.device() + ", " + session.precision()}};
   header_.caution =
       "A masked picture is unlike anything the classifier was trained on, and a very small mask can act like an adversarial pattern. "
       "Read every area together with the share of random backgrounds on which the label holds.";

@@ -21,10 +21,24 @@ using kernels::RandomStream;
 
 namespace {
 
-// Another machine or thread count adds up in another order. Probabilities may differ by this share, and whatever hangs on a difference of
-// logits smaller than kClose is allowed to fall either way.
-constexpr double kTolerance = 1e-3;
-constexpr float kClose = 1e-3f;
+// Another machine or thread count adds up in another order. Probabilities may differ by the share `probability`, and whatever hangs on a
+// difference of logits smaller than `logit` is allowed to fall either way.
+struct Tolerance {
+  double probability = 1e-3;
+  float logit = 1e-3f;
+};
+
+// Of the coarser of two precisions. One rounding to 11 bits (tf32) is half a thousandth, one to 8 bits (bf16) four; logits are of the order
+// of ten and come through some dozens of them, whose errors add up like a walk at random. A change of a logit by d changes p by the share
+// d.
+Tolerance tolerance_of(Precision a, Precision b) {
+  switch (std::max(a, b)) {  // from fine to coarse
+    case Precision::kTf32: return {2e-2, 2e-2f};
+    case Precision::kBf16: return {1.5e-1, 1.5e-1f};
+    case Precision::kF32: break;
+  }
+  return {};
+}
 
 Json load_json(const std::string& path) {
   const auto bytes = read_file(path);
@@ -62,6 +76,13 @@ class Record {
     if (!(value >= 0.0 && value <= 1.0)) fail(key, "a number from 0 to 1");
     return value;
   }
+  Precision precision() const {
+    try {
+      return precision_of(text("precision"));
+    } catch (const Error& e) {
+      throw Error(ErrorCode::kFormat, "'" + path_ + "': 'precision': " + e.what());
+    }
+  }
   const std::string& path() const { return path_; }
 
  private:
@@ -86,6 +107,7 @@ std::string show(double value) {
 
 class ClaimList {
  public:
+  explicit ClaimList(const Tolerance& tolerance) : tolerance_(tolerance) {}
   void add(const std::string& name, const std::string& stated, const std::string& found, bool ok) {
     claims_.push_back({name, stated, found, ok});
   }
@@ -94,7 +116,7 @@ class ClaimList {
     add(name, show(stated), show(found), stated == found || open);
   }
   void add_probability(const std::string& name, double stated, double found) {
-    add(name, show(stated), show(found), std::abs(stated - found) <= kTolerance * std::max(found, 1e-6));
+    add(name, show(stated), show(found), std::abs(stated - found) <= tolerance_.probability * std::max(found, 1e-6));
   }
   void add_file(const std::string& name, const std::string& stated, const std::string& found) {
     add(name, stated.substr(0, 12), found.substr(0, 12), stated == found);
@@ -102,8 +124,21 @@ class ClaimList {
   std::vector<Claim> take() { return std::move(claims_); }
 
  private:
+  Tolerance tolerance_;
   std::vector<Claim> claims_;
 };
+
+// The backend in the precision that was asked for; otherwise in the recorded one, or in fp32 where the device does not have that.
+std::unique_ptr<Backend> backend_of(const VerifySettings& settings, const std::string& recorded) {
+  DeviceOptions options{settings.device, settings.threads, settings.precision.empty() ? recorded : settings.precision, {}};
+  try {
+    return make_backend(options);
+  } catch (const Error& e) {
+    if (e.code() != ErrorCode::kUnsupported || !settings.precision.empty()) throw;
+    options.precision = name_of(Precision::kF32);
+    return make_backend(options);
+  }
+}
 
 // A path of the record: as it is, or, when it is relative, from where the record lies.
 std::string find_file(const Record& record, const char* key, const std::string& replacement, const char* flag) {
@@ -142,7 +177,10 @@ std::vector<Claim> verify_record(const std::string& given_path, const VerifySett
   const std::string model_path = find_file(record, "model", settings.model, "--model FILE");
   const std::string image_path = find_file(record, "image", settings.image, "--image FILE");
   const std::string mask_path = (fs::path(given_path).parent_path() / "mask.png").string();
-  ModelSession session(model_path, settings.device, settings.threads);
+  const Precision recorded = record.precision();
+  ModelSession session(model_path, backend_of(settings, name_of(recorded)), {});
+  const Tolerance tolerance = tolerance_of(recorded, session.backend().precision());
+  const float close = tolerance.logit;
   Classifier& classifier = session.classifier();
   const ClassifierShape& shape = classifier.shape();
   const HardMask mask = load_mask(mask_path, shape);
@@ -170,20 +208,20 @@ std::vector<Claim> verify_record(const std::string& given_path, const VerifySett
   const auto holding = [&](float above) { return std::count_if(margins.begin(), margins.end(), [&](float m) { return m > above; }); };
   const auto K = static_cast<double>(criterion.backgrounds);
 
-  ClaimList claims;
+  ClaimList claims(tolerance);
   claims.add_file("model_sha256", record.text("model_sha256"), session.sha256());
   claims.add_file("image_sha256", record.text("image_sha256"), sha256_hex(image_bytes));
   claims.add_probability("p_x", record.number("p_x"), problem.p_x);
-  const bool kept = e.top == problem.label, kept_open = std::abs(e.margin) < kClose;
+  const bool kept = e.top == problem.label, kept_open = std::abs(e.margin) < close;
   claims.add_truth("label_kept", record.truth("label_kept"), kept, kept_open);
   claims.add_probability("p_e", record.number("p_e"), e.p_label);
 
-  const int64_t surely = holding(kClose), held = holding(0.0f), at_most = holding(-kClose),
+  const int64_t surely = holding(close), held = holding(0.0f), at_most = holding(-close),
                 needed = needed_backgrounds(criterion.rho, criterion.backgrounds);
   const double wanted = criterion.tau * problem.p_x;
   const bool enough = e.p_label >= wanted && (!criterion.robust || held >= needed);
-  const bool feasible_open =
-      kept_open || std::abs(e.p_label - wanted) <= kTolerance * wanted || (criterion.robust && surely < needed && at_most >= needed);
+  const bool feasible_open = kept_open || std::abs(e.p_label - wanted) <= tolerance.probability * wanted ||
+                             (criterion.robust && surely < needed && at_most >= needed);
   claims.add_truth("feasible", record.truth("feasible"), kept && enough, feasible_open);
 
   const double area = static_cast<double>(count_pixels(mask)) / static_cast<double>(mask.size());
@@ -192,13 +230,14 @@ std::vector<Claim> verify_record(const std::string& given_path, const VerifySett
   const double stability = record.number("background_stability");
   claims.add("background_stability", show(stability), show(static_cast<double>(held) / K),
              stability * K > static_cast<double>(surely) - 0.5 && stability * K < static_cast<double>(at_most) + 0.5);
+  const auto turning = static_cast<double>(at_most - surely);  // so many turn by a hair there; here perhaps one more
   const double fresh = record.number("fresh_stability"), fresh_found = static_cast<double>(checker.held_fresh(mask)) / K;
-  claims.add("fresh_stability", show(fresh), show(fresh_found), std::abs(fresh - fresh_found) * K < 1.5);  // one may turn by a hair
-  claims.add_truth("necessity", record.truth("necessity"), c.top != problem.label, std::abs(c.margin) < kClose);
+  claims.add("fresh_stability", show(fresh), show(fresh_found), std::abs(fresh - fresh_found) * K < 1.5 + turning);
+  claims.add_truth("necessity", record.truth("necessity"), c.top != problem.label, std::abs(c.margin) < close);
   claims.add_probability("p_complement", record.number("p_complement"), c.p_label);
   if (tile > 0) {
     // A removal that would leave the mask feasible by a hair only does not refute the certificate.
-    problem.criterion.tau *= 1.0 + kTolerance;
+    problem.criterion.tau *= 1.0 + tolerance.probability;
     const bool minimal = is_minimal(checker, mask, shape.height, shape.width, tile, criterion.robust);
     claims.add("minimal_tile", std::to_string(tile), minimal ? std::to_string(tile) : "not minimal", minimal);
   }

@@ -14,6 +14,7 @@ struct Claim {
 struct VerifySettings {
   std::string device = "auto";
   int threads = 0;
+  std::string precision;     // empty: as recorded where the device has it, otherwise fp32
   std::string model, image;  // empty: as recorded
 };
 

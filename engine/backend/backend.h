@@ -35,6 +35,9 @@ struct CompileOptions {
   // everything in `gradients` are exposed without being named.
   std::vector<ValueId> exposed;
   GradientRequest gradients;  // empty: forward only
+  // The leading extents hold this many pictures' rows: whatever a backend chooses by the size of a batch it chooses by the share of one
+  // picture, so that a picture gets the numbers that it gets alone, where the device can promise that.
+  int64_t pictures = 1;
 };
 
 // A graph made ready for one device. All memory is taken when it is compiled; forward and backward allocate nothing.

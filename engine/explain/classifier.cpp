@@ -97,7 +97,7 @@ Classifier::Classifier(Backend& backend, GraphSource source)
   shape_ = find_ends(source_(1, {})).shape;
 }
 
-Classifier::Training Classifier::compile(int64_t batch, const std::vector<std::string>& taps, bool gradients) {
+Classifier::Training Classifier::compile(int64_t batch, const std::vector<std::string>& taps, bool gradients, int64_t pictures) {
   Training t{source_(batch, taps), {}, {}, nullptr};
   t.ends = find_ends(t.graph);
   for (const std::string& name : taps) {
@@ -110,6 +110,7 @@ Classifier::Training Classifier::compile(int64_t batch, const std::vector<std::s
   drop_after(t.graph, t.ends.logits, t.taps);
   CompileOptions options;
   options.exposed = t.taps;
+  options.pictures = pictures;
   if (gradients) {
     options.gradients.seeds = t.taps;
     options.gradients.seeds.push_back(t.ends.logits);
@@ -119,8 +120,8 @@ Classifier::Training Classifier::compile(int64_t batch, const std::vector<std::s
   return t;
 }
 
-Classifier::Training Classifier::compile_training(int64_t batch, const std::vector<std::string>& taps) {
-  return compile(batch, taps, true);
+Classifier::Training Classifier::compile_training(int64_t batch, const std::vector<std::string>& taps, int64_t pictures) {
+  return compile(batch, taps, true, pictures);
 }
 Classifier::Training Classifier::compile_forward(int64_t batch, const std::vector<std::string>& taps) {
   return compile(batch, taps, false);
@@ -136,6 +137,11 @@ Classifier::Training& Classifier::gradient_program(int64_t batch) {
   auto it = gradient_programs_.find(batch);
   if (it == gradient_programs_.end()) it = gradient_programs_.emplace(batch, compile(batch, {}, true)).first;
   return it->second;
+}
+
+void Classifier::limit_batch(int64_t most) {
+  max_batch_ = std::min(max_batch_, most);
+  for (auto* programs : {&forward_programs_, &gradient_programs_}) programs->erase(programs->upper_bound(max_batch_), programs->end());
 }
 
 void Classifier::logits_of(float* out, int64_t n, const std::function<void(float*, int64_t, int64_t)>& fill) {

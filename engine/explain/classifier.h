@@ -49,6 +49,8 @@ class Classifier {
   // Writes up to max_batch() images straight into the program's input: `fill(device_input, first, count)` for each batch in turn.
   void logits_of(float* out, int64_t n, const std::function<void(float* input, int64_t first, int64_t count)>& fill);
   int64_t max_batch() const { return max_batch_; }
+  // From now on at most `most` (a power of two) at once; the programs for more give their memory back.
+  void limit_batch(int64_t most);
   // Called before each batch of logits(); what it throws ends the work. This is how a stop request gets through to long checks.
   void before_each_batch(std::function<void()> hook) { before_batch_ = std::move(hook); }
   // Images the classifier has seen since it was made.
@@ -62,7 +64,8 @@ class Classifier {
     std::vector<ValueId> taps;
     std::unique_ptr<Program> program;
   };
-  Training compile_training(int64_t batch, const std::vector<std::string>& taps);
+  // `pictures`: see CompileOptions.
+  Training compile_training(int64_t batch, const std::vector<std::string>& taps, int64_t pictures = 1);
   // The same without taps, compiled once for each batch and kept.
   Training& gradient_program(int64_t batch);
   // Forward only, taps exposed.
@@ -73,7 +76,7 @@ class Classifier {
   std::vector<std::string> automatic_taps(size_t limit = 5) const;
 
  private:
-  Training compile(int64_t batch, const std::vector<std::string>& taps, bool gradients);
+  Training compile(int64_t batch, const std::vector<std::string>& taps, bool gradients, int64_t pictures = 1);
   Training& forward_program(int64_t batch);
   Backend& backend_;
   GraphSource source_;

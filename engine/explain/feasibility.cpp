@@ -223,8 +223,8 @@ void FeasibilityChecker::back_from_logits(Classifier::Training& net, const kerne
 }
 
 std::vector<float> FeasibilityChecker::importance(const HardMask& mask, RandomStream stream, std::span<const int64_t> numbers) {
-  constexpr int64_t kBatch = 8;
-  Classifier::Training& net = classifier_.gradient_program(kBatch);
+  const int64_t batch = std::min<int64_t>(8, classifier_.max_batch());
+  Classifier::Training& net = classifier_.gradient_program(batch);
   std::vector<SelectJob> jobs;
   for (int64_t number : numbers) jobs.push_back({0, BackgroundSets::of(stream), static_cast<int32_t>(number)});
   if (jobs.empty())
@@ -233,8 +233,8 @@ std::vector<float> FeasibilityChecker::importance(const HardMask& mask, RandomSt
   const kernels::SelectSources<float> sources = prepare(jobs);
   if (gain_.count() == 0) gain_ = DeviceBuffer(backend_, pixels_);
   const auto count = static_cast<int64_t>(jobs.size());
-  for (int64_t first = 0; first < count; first += kBatch) {
-    const int64_t n = std::min(kBatch, count - first);
+  for (int64_t first = 0; first < count; first += batch) {
+    const int64_t n = std::min(batch, count - first);
     back_from_logits(net, sources, jobs_.data() + first, n, [&](std::span<float> row) {  // d -log p_y / dz
       const auto p = softmax(row);
       std::copy(p.begin(), p.end(), row.begin());

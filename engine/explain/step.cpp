@@ -58,7 +58,7 @@ OptimisationStep::OptimisationStep(Classifier& classifier, const Recipe& recipe,
   passes_ = passes_of(recipe);
   fall_steps_ = fall_steps_of(recipe);
   soft_steps_ = soft_steps_of(recipe);
-  net_ = classifier.compile_training(passes_ * batch, tap_names);
+  net_ = classifier.compile_training(passes_ * batch, tap_names, batch);
   reference_ = classifier.compile_forward(1, tap_names);
 
   const auto buffer = [&](int64_t count) {

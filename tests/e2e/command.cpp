@@ -11,6 +11,17 @@
 
 namespace actmatch::e2e {
 
+namespace {
+
+// Unless a test says otherwise there is no GPU: what these tests expect of the CPU must not depend on the machine.
+class WithoutGpu : public testing::Environment {
+ public:
+  void SetUp() override { ::setenv("ACTMATCH_MODULE_PATH", module_folder("none").c_str(), 1); }
+};
+const testing::Environment* const kWithoutGpu = testing::AddGlobalTestEnvironment(new WithoutGpu);
+
+}  // namespace
+
 Outcome run_actmatch(const std::vector<std::string>& arguments, const std::string& interrupt_after) {
   std::vector<std::string> words{std::string(ACTMATCH_BINARY_DIR) + "/actmatch"};
   words.insert(words.end(), arguments.begin(), arguments.end());

@@ -8,6 +8,7 @@
 #include <fstream>
 #include <iterator>
 #include <nlohmann/json.hpp>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -25,6 +26,25 @@ struct Outcome {
 
 // Starts `build/actmatch ARGUMENTS`. With `interrupt_after` (a text), SIGINT is sent as soon as that text shows on stderr or stdout.
 Outcome run_actmatch(const std::vector<std::string>& arguments, const std::string& interrupt_after = {});
+
+// A folder with a backend module (tests/backend/modules): "none", "fake_gpu", "nodriver", ...
+inline std::string module_folder(const std::string& kind) { return std::string(ACTMATCH_BINARY_DIR) + "/test_modules/" + kind; }
+
+// A variable of the environment, also of the programs that are started, while this lives.
+class Environment {
+ public:
+  Environment(const char* name, const std::string& value) : name_(name) {
+    if (const char* before = std::getenv(name)) before_ = before;
+    ::setenv(name, value.c_str(), 1);
+  }
+  ~Environment() { before_ ? ::setenv(name_, before_->c_str(), 1) : ::unsetenv(name_); }
+  Environment(const Environment&) = delete;
+  Environment& operator=(const Environment&) = delete;
+
+ private:
+  const char* name_;
+  std::optional<std::string> before_;
+};
 
 inline std::string example(const std::string& name) { return std::string(ACTMATCH_SOURCE_DIR) + "/examples/" + name; }
 inline std::string shapes_model() { return example("shapes96.onnx"); }

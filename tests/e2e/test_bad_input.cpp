@@ -112,8 +112,10 @@ TEST_F(BadInput, Flags) {
   write(tmp / "labels.txt", "one\ntwo\n");
   expect_bad_flags({"--labels", tmp / "labels.txt"}, 1, {"names 2 classes", "has 10"});
   expect_bad_flags({"--labels", tmp / "none.txt"}, 1, {"none.txt"});
-  expect_bad_flags({"--device", "cuda"}, 1, {"no CUDA backend", "cpu"});
+  expect_bad_flags({"--device", "cuda"}, 1, {"libactmatch_cuda.so", "cpu"});
   expect_bad_flags({"--device", "tpu"}, 1, {"no device 'tpu'", "auto"});
+  expect_bad_flags({"--precision", "bf16"}, 1, {"fp32 only", "bf16", "actmatch devices"});
+  expect_bad_flags({"--device", "cpu", "--precision", "tf32"}, 1, {"fp32 only", "tf32"});
   expect_bad_flags({"--resize", "none", "--resize-ratio", "9"}, 2, {"--resize-ratio"});
   for (const std::vector<std::string>& flags : std::vector<std::vector<std::string>>{{"--steps", "0"},
                                                                                      {"--steps", "many"},
@@ -125,6 +127,7 @@ TEST_F(BadInput, Flags) {
                                                                                      {"--threads", "-1"},
                                                                                      {"--seed", "x"},
                                                                                      {"--generator", "gan"},
+                                                                                     {"--precision", "fp16"},
                                                                                      {"--no-such-flag"}})
     expect_bad_flags(flags, 2, {"--help", flags.front()});
 }

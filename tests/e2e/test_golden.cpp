@@ -67,7 +67,7 @@ TEST_F(Golden, ValuesOfTheCommand) {
   const TemporaryFolder tmp;
   for (const auto& [model, pictures] : expected_["golden"].items()) {
     const std::string path = data_file("models/" + model);
-    api::ModelSession session(path, "cpu", 1);
+    api::ModelSession session(path, {"cpu", 1});
     const ClassifierShape& shape = session.classifier().shape();
     const auto compare = [&](const Image& image, const Json& values) {
       write_npy(tmp / "x.npy", Tensor::of<float>({1, shape.channels, shape.height, shape.width}, input_of(shape, model, image)));
@@ -89,7 +89,7 @@ TEST_F(Golden, ValuesOfTheCommand) {
 TEST_F(Golden, TopClassOfEveryPhoto) {
   for (const char* section : {"photos", "cifar10", "mnist"}) {
     for (const auto& [model, photos] : expected_[section].items()) {
-      api::ModelSession session(data_file("models/" + model), "cpu", 1);
+      api::ModelSession session(data_file("models/" + model), {"cpu", 1});
       Classifier& classifier = session.classifier();
       std::vector<float> logits(static_cast<size_t>(classifier.shape().classes));
       for (const auto& [name, expected] : photos.items()) {

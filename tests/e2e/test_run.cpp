@@ -124,12 +124,5 @@ TEST(Inspect, CountsMultiplyAddsAndParameters) {
   EXPECT_EQ(info["inputs"][0]["shape"], (nlohmann::json{1, 3, 8, 8}));
 }
 
-TEST(Devices, ListsTheProcessor) {
-  const Outcome run = run_actmatch({"devices"});
-  EXPECT_EQ(run.status, 0);
-  EXPECT_NE(run.out.find("cpu"), std::string::npos);
-  EXPECT_EQ(run.err, "");
-}
-
 }  // namespace
 }  // namespace actmatch::e2e

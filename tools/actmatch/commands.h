@@ -2,6 +2,7 @@
 #pragma once
 
 #include <CLI/CLI.hpp>
+#include <actmatch/actmatch.hpp>
 #include <functional>
 #include <string>
 
@@ -22,8 +23,12 @@ void add_devices(CLI::App& app, Action& action);
 struct DeviceFlags {
   std::string device = "auto";
   int threads = 0;
+  std::string precision = "fp32";
 };
 void add_device_flags(CLI::App& command, DeviceFlags& flags);
+void add_precision_flag(CLI::App& command, DeviceFlags& flags);
+
+Model load_model(const std::string& path, const DeviceFlags& flags, const std::function<void(const std::string&)>& notice = {});
 
 // "Example:" and "Exit status:", the end of every help text.
 std::string footer(const std::string& example, const std::string& failure = "something failed; one line on stderr says what");

@@ -96,6 +96,7 @@ bool ProgressLine::wants_update() {
 
 void ProgressLine::show(const std::string& text) {
   if (quiet_) return;
+  const std::lock_guard lock(mutex_);
   if (!terminal_) {
     std::fprintf(stderr, "%s\n", text.c_str());
     return;
@@ -108,6 +109,17 @@ void ProgressLine::show(const std::string& text) {
 }
 
 void ProgressLine::clear() {
+  const std::lock_guard lock(mutex_);
+  wipe();
+}
+
+void ProgressLine::print(const std::string& message) {
+  const std::lock_guard lock(mutex_);
+  wipe();
+  print_error(message);
+}
+
+void ProgressLine::wipe() {
   if (!shown_) return;
   std::fputs("\r\x1b[K", stderr);
   std::fflush(stderr);

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <chrono>
+#include <mutex>
 #include <string>
 #include <vector>
 
@@ -32,7 +33,8 @@ class Table {
   std::vector<std::vector<std::string>> rows_;
 };
 
-// One line on stderr that is written over on a terminal; elsewhere a new line for each piece of work and every ten seconds.
+// One line on stderr that is written over on a terminal; elsewhere a new line for each piece of work and every ten seconds. One thread
+// shows progress; any may print a message.
 class ProgressLine {
  public:
   explicit ProgressLine(bool quiet);
@@ -41,8 +43,11 @@ class ProgressLine {
   bool wants_update();          // is it time for the next one?
   void show(const std::string& text);
   void clear();
+  void print(const std::string& message);  // as print_error, in place of the line
 
  private:
+  void wipe();
+  std::mutex mutex_;  // of the terminal and shown_
   bool quiet_, terminal_, shown_ = false;
   std::chrono::steady_clock::time_point last_{};
 };

@@ -10,17 +10,26 @@ namespace actmatch::tool {
 namespace {
 
 int devices() {
-  Table table({"device", "what it is"});
-  for (const auto& device : nlohmann::json::parse(devices_json()))
-    table.add({device["name"].get<std::string>(), device["description"].get<std::string>()});
-  std::printf("%s", table.text().c_str());
+  Table table({"device", "what it is", "precisions"});
+  std::string missing;
+  for (const auto& device : nlohmann::json::parse(devices_json())) {
+    if (device.contains("missing")) {
+      missing += "\nno " + device["name"].get<std::string>() + " device: " + device["missing"].get<std::string>() + "\n";
+      continue;
+    }
+    std::string precisions;
+    for (const auto& precision : device["precisions"]) precisions += (precisions.empty() ? "" : " ") + precision.get<std::string>();
+    table.add({device["name"].get<std::string>(), device["description"].get<std::string>(), precisions});
+  }
+  std::printf("%s%s", table.text().c_str(), missing.c_str());
   return kOk;
 }
 
 }  // namespace
 
 void add_devices(CLI::App& app, Action& action) {
-  CLI::App* c = app.add_subcommand("devices", "List the devices of this build; the first is what --device auto takes");
+  CLI::App* c =
+      app.add_subcommand("devices", "List the devices that can be used, and why a GPU cannot; the first is what --device auto takes");
   c->footer(footer("actmatch devices"));
   c->callback([&action] { action = devices; });
 }

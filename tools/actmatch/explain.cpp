@@ -17,6 +17,7 @@ struct ExplainFlags {
   std::vector<std::string> images;
   DeviceFlags device;
   ExplainOptions options;
+  std::string batch = "auto";
   bool quiet = false;
 };
 
@@ -44,29 +45,40 @@ void add_rows(Table& table, const Result& result, const std::string& image) {
   }
 }
 
-// All pictures, one after the other: one that fails does not keep the others from their turn.
-class Batch {
+// All pictures of a run. Progress is shown by the thread that explains; results arrive on another one, which writes them.
+class Run {
  public:
-  Batch(const ExplainFlags& flags, std::vector<std::string> images, Explainer& explainer)
-      : flags_(flags), images_(std::move(images)), explainer_(explainer), folder_(flags.out), report_(explainer), line_(flags.quiet) {}
+  Run(const ExplainFlags& flags, std::vector<std::string> images, Explainer& explainer, ProgressLine& line)
+      : flags_(flags), images_(std::move(images)), explainer_(explainer), line_(line), folder_(flags.out), report_(explainer) {
+    FolderNames names;
+    for (const std::string& image : images_) names_.push_back(names.next(image));
+  }
 
   int run() {
-    for (size_t i = 0; i < images_.size() && !interrupted(); ++i) {
-      try {
-        explain(i);
-      } catch (const Failure& e) {
-        line_.clear();
-        if (e.status() == ACTMATCH_CANCELLED) break;
-        print_error(e.what());
-        ++failed_;
-      }
+    std::vector<Picture> pictures(images_.size());
+    for (size_t i = 0; i < images_.size(); ++i) pictures[i].path = images_[i];
+    std::string ended;
+    try {
+      explainer_.run_batch(
+          pictures, [this](BatchItem item) { return take(std::move(item)); }, flags_.batch == "auto" ? 0 : std::stoll(flags_.batch),
+          [this](const Progress& p) {
+            show(p);
+            return !interrupted();
+          });
+    } catch (const Failure& e) {
+      if (e.status() != ACTMATCH_CANCELLED) ended = e.what();
     }
     line_.clear();
-    // The page comes once all pictures are there; it is written for the finished ones when the user stops, too.
+    // The page comes once all pictures are there; it is written for the finished ones when the run ends early, too.
     if (done_ > 0) report_.write(folder_.file("index.html"));
     if (!flags_.quiet && done_ > 0) {
       std::printf("%s", table_.text().c_str());
       std::printf("\n%zu of %zu pictures explained; the page: %s\n", done_, images_.size(), folder_.file("index.html").c_str());
+    }
+    if (!ended.empty()) {
+      std::fflush(stdout);
+      print_error(ended);
+      return kFailed;
     }
     if (interrupted()) {
       print_error("stopped; " + std::to_string(done_) + " of " + std::to_string(images_.size()) + " pictures were finished" +
@@ -77,31 +89,51 @@ class Batch {
   }
 
  private:
-  void explain(size_t i) {
-    const std::string& image = images_[i];
-    const std::string name = names_.next(image);
-    const std::string prefix =
-        (images_.size() > 1 ? "[" + std::to_string(i + 1) + "/" + std::to_string(images_.size()) + "] " : "") + file_name(image) + "  ";
-    line_.start();
-    const Result result = explainer_.run(image, [&](const Progress& p) {
-      if (p.steps > 0 && line_.wants_update()) line_.show(prefix + progress_text(p));
-      return !interrupted();
-    });
-    result.write(folder_.file(name));
-    report_.add(result);
-    add_rows(table_, result, image);
-    ++done_;
+  // One that fails does not keep the others from their turn.
+  bool take(BatchItem item) {
+    try {
+      if (item.failure) throw *item.failure;
+      item.result->write(folder_.file(names_[item.index]));
+      report_.add(*item.result);
+      add_rows(table_, *item.result, images_[item.index]);
+      ++done_;
+    } catch (const Failure& e) {
+      line_.print(e.what());
+      ++failed_;
+    }
+    return true;
+  }
+
+  // Of a batch whose masks are optimised its first picture stands for the others.
+  void show(const Progress& p) {
+    if (p.steps > 0 && p.step == step_ && p.picture != shown_) {
+      last_ = std::max(last_, p.picture);
+      return;
+    }
+    if (p.picture != shown_ || p.step < step_) {
+      line_.start();
+      last_ = p.picture;
+    }
+    shown_ = p.picture;
+    step_ = p.step;
+    if (p.area == 0 || !line_.wants_update()) return;
+    std::string prefix;
+    if (images_.size() > 1) prefix = "[" + std::to_string(p.picture + 1) + "/" + std::to_string(images_.size()) + "] ";
+    prefix += file_name(images_[p.picture]);
+    if (p.steps > 0 && last_ > p.picture) prefix += " to " + file_name(images_[last_]);
+    line_.show(prefix + "  " + progress_text(p));
   }
 
   const ExplainFlags& flags_;
-  std::vector<std::string> images_;
+  std::vector<std::string> images_, names_;
   Explainer& explainer_;
+  ProgressLine& line_;
   OutputFolder folder_;
   Report report_;
-  ProgressLine line_;
-  FolderNames names_;
   Table table_{{"picture", "class", ">p(x)", ">p(e)", ">area", ">stable", "needed", ">minimal", "feasible", ">seconds"}};
   size_t done_ = 0, failed_ = 0;
+  size_t shown_ = SIZE_MAX, last_ = 0;
+  int64_t step_ = 0;
 };
 
 int explain(const ExplainFlags& flags) {
@@ -111,12 +143,15 @@ int explain(const ExplainFlags& flags) {
     const auto found = list_images(path);
     images.insert(images.end(), found.begin(), found.end());
   }
-  const Model model(flags.model, flags.device.device, flags.device.threads);
+  ProgressLine line(flags.quiet);
+  std::function<void(const std::string&)> notice;
+  if (!flags.quiet) notice = [&](const std::string& text) { line.print(text); };
+  const Model model = load_model(flags.model, flags.device, notice);
   Explainer explainer(model, flags.options);
   const auto info = nlohmann::json::parse(explainer.info());
   if (info["preprocess_from"] == "default" && !flags.quiet)
     print_notice("no --preprocess given and no .preprocess.json beside the model: taking 'imagenet'; a wrong choice gives wrong answers");
-  return Batch(flags, std::move(images), explainer).run();
+  return Run(flags, std::move(images), explainer, line).run();
 }
 
 }  // namespace
@@ -137,6 +172,7 @@ void add_explain(CLI::App& app, Action& action) {
   c->add_option("--steps", o.steps, "optimisation steps (default: the recipe's)")->check(CLI::Range(int64_t{1}, int64_t{1000000}));
   c->add_option("--seed", o.seed, "same seed, same mask")->capture_default_str();
   add_device_flags(*c, flags->device);
+  add_precision_flag(*c, flags->device);
   c->add_option("--preprocess", o.preprocess,
                 "imagenet, tf, caffe, unit, raw, or a JSON file (default: MODEL.preprocess.json beside the model, otherwise imagenet)");
   c->add_option("--resize", o.resize,
@@ -158,6 +194,12 @@ void add_explain(CLI::App& app, Action& action) {
   c->add_option("--instances", o.instances, "explain up to N objects of the class, each with a mask of its own")
       ->capture_default_str()
       ->check(CLI::Range(1, 1000));
+  c->add_option(
+       "--batch", flags->batch,
+       "pictures to explain at once, each as it would be alone: N, or auto for what keeps the device busy and fits its memory (on a "
+       "CPU one)")
+      ->capture_default_str()
+      ->check(CLI::Range(1, 4096) | CLI::IsMember({"auto"}));
   c->add_flag("--quiet", flags->quiet, "print nothing but errors");
   c->footer(footer("actmatch explain mobilenet_v2.onnx photos/ --preprocess tf --labels imagenet.txt --out out",
                    "something failed, perhaps with one picture of several; a line on stderr for each"));

@@ -69,7 +69,7 @@ void print(const Json& info) {
 }
 
 int inspect(const InspectFlags& flags) {
-  Model model(flags.model, flags.device.device, flags.device.threads);
+  Model model = load_model(flags.model, flags.device);
   const std::string text = model.info();
   const Json info = Json::parse(text);
   if (flags.json)

@@ -8,10 +8,23 @@
 namespace actmatch::tool {
 
 void add_device_flags(CLI::App& command, DeviceFlags& flags) {
-  command.add_option("--device", flags.device, "auto, cpu, cuda or cuda:N")->capture_default_str();
+  command.add_option("--device", flags.device, "auto (the first GPU, otherwise the CPU), cpu, cuda (the first GPU) or cuda:N")
+      ->capture_default_str();
   command.add_option("--threads", flags.threads, "CPU threads; 0 takes what the environment allows")
       ->capture_default_str()
       ->check(CLI::Range(0, 4096));
+}
+
+void add_precision_flag(CLI::App& command, DeviceFlags& flags) {
+  command
+      .add_option("--precision", flags.precision,
+                  "how the networks compute: fp32; on GPUs also tf32 (products of 10 bits) and bf16 (everything between layers of 8 bits)")
+      ->capture_default_str()
+      ->check(CLI::IsMember({"fp32", "tf32", "bf16"}));
+}
+
+Model load_model(const std::string& path, const DeviceFlags& flags, const std::function<void(const std::string&)>& notice) {
+  return Model(path, ModelOptions{flags.device, flags.threads, flags.precision, notice});
 }
 
 std::string footer(const std::string& example, const std::string& failure) {

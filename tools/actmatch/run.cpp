@@ -21,7 +21,7 @@ struct RunFlags {
 };
 
 int run(const RunFlags& flags) {
-  Model model(flags.model, flags.device.device, flags.device.threads);
+  Model model = load_model(flags.model, flags.device, flags.quiet ? nullptr : print_notice);
   const auto info = nlohmann::json::parse(model.info());
   Tensors inputs;
   for (const std::string& argument : flags.inputs) {
@@ -63,6 +63,7 @@ void add_run(CLI::App& app, Action& action) {
   c->add_option("--gradient", flags->gradient,
                 "OUTPUT or OUTPUT:CLASS: also the gradient of that output's sum, or of its column CLASS, at every input");
   add_device_flags(*c, flags->device);
+  add_precision_flag(*c, flags->device);
   c->add_flag("--quiet", flags->quiet, "print nothing but errors");
   c->footer(footer("actmatch run resnet18.onnx --input x.npy --gradient logits:281 --out out"));
   c->callback([flags, &action] { action = [flags] { return run(*flags); }; });

@@ -42,6 +42,9 @@ void add_verify(CLI::App& app, Action& action) {
   c->add_option("--model", flags->options.model, "the model, where it is no longer at the recorded path");
   c->add_option("--image", flags->options.image, "the picture, likewise");
   add_device_flags(*c, flags->device);
+  c->add_option("--precision", flags->options.precision,
+                "fp32, tf32 or bf16 (default: the recorded one where the device has it, otherwise fp32; rounding is allowed for)")
+      ->check(CLI::IsMember({"fp32", "tf32", "bf16"}));
   c->add_flag("--quiet", flags->quiet, "print nothing but errors");
   c->footer(footer("actmatch verify out/cat/result.json", "a claim does not hold, or could not be measured"));
   c->callback([flags, &action] { action = [flags] { return verify_result(*flags); }; });

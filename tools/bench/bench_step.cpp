@@ -99,7 +99,7 @@ std::vector<NodeProfile> profile_classifier(Classifier::Training& net, const std
 Json list_of(const double* values, size_t count) { return std::vector<double>(values, values + count); }
 
 int run(const Flags& flags) {
-  api::ModelSession session(flags.model, "cpu", flags.threads);
+  api::ModelSession session(flags.model, {"cpu", flags.threads});
   Classifier& classifier = session.classifier();
   const ClassifierShape& shape = classifier.shape();
   const Preprocess preprocess = preprocess_preset(flags.preprocess);

@@ -163,7 +163,12 @@ std::shared_ptr<const Tensor> WeightCache::get(const std::shared_ptr<const Tenso
 
 Lowering::Lowering(const Graph& graph, const CompileOptions& options, const GradientSchedule* schedule, dnnl::engine engine,
                    WeightCache& weights)
-    : graph_(graph), schedule_(schedule), engine_(std::move(engine)), weights_(weights), consumers_(graph.consumers()) {
+    : graph_(graph),
+      schedule_(schedule),
+      engine_(std::move(engine)),
+      weights_(weights),
+      pictures_(options.pictures),
+      consumers_(graph.consumers()) {
   const size_t values = graph.values().size();
   is_exposed_.assign(values, false);
   is_wanted_.assign(values, false);

@@ -126,6 +126,7 @@ class Lowering {
   const dnnl::engine& engine() const { return engine_; }
   WeightCache& weight_cache() const { return weights_; }
   bool training() const { return schedule_ != nullptr; }
+  int64_t pictures() const { return pictures_; }  // see CompileOptions
 
   // --- for the builder of one node ---
   const Node& node() const { return *node_; }
@@ -181,6 +182,7 @@ class Lowering {
     MemoryDesc source;
   };
   std::map<ValueId, std::vector<Version>> versions_;  // first: the one the producer wrote, which comes from nowhere
+  int64_t pictures_;
   std::map<ValueId, Slot*> exposed_, seeds_, wanted_gradients_;
   std::vector<std::vector<NodeId>> consumers_;
   std::vector<bool> is_exposed_, is_wanted_, fused_away_;  // by value, by value, by node

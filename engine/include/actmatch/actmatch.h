@@ -60,8 +60,8 @@ typedef enum actmatch_status {
 ACTMATCH_API const char* actmatch_version(void);                       /* "0.1.0" */
 ACTMATCH_API const char* actmatch_status_name(actmatch_status status); /* "not found" */
 ACTMATCH_API const char* actmatch_last_error(void);                    /* of this thread's latest failure; "" before the first */
-/* The devices of this build: [{"name": "cpu", "description": "..."}], the one that "auto" takes first. Lives until the thread's next call.
- */
+/* The devices that can be used, the one that "auto" takes first: [{"name": "cpu", "description": "...", "precisions": ["fp32"]}]. Where
+ * there is no GPU, a last entry {"name": "cuda", "missing": "..."} says why. Lives until the thread's next call. */
 ACTMATCH_API actmatch_status actmatch_devices_json(const char** json);
 /* The pictures directly in a folder, sorted by name; a path that is no folder is taken as one picture, unread. The list lives until the
  * thread's next call of this function. */
@@ -71,18 +71,25 @@ ACTMATCH_API actmatch_status actmatch_list_images(const char* path, const char* 
 
 typedef struct actmatch_model actmatch_model;
 
+/* One line about something that costs time or memory but no result, such as plans that have to be measured anew. Comes during any call that
+ * uses the model, on that call's thread. Must not throw. */
+typedef void (*actmatch_notice_callback)(const char* message, void* user);
+
 typedef struct actmatch_model_options {
   size_t struct_size;
-  const char* device; /* "auto" (default), "cpu", "cuda", "cuda:N" */
-  int threads;        /* 0 (default): as many as the environment allows */
+  const char* device;              /* "auto" (default): the first GPU, otherwise the CPU; "cpu"; "cuda": the first GPU; "cuda:N" */
+  int threads;                     /* of the CPU; 0 (default): as many as the environment allows */
+  const char* precision;           /* "fp32" (default) anywhere; "tf32" and "bf16" on GPUs */
+  actmatch_notice_callback notice; /* NULL (default): nobody listens */
+  void* notice_user;
 } actmatch_model_options;
 
 ACTMATCH_API void actmatch_model_options_init(actmatch_model_options* options);
 /* Reads an ONNX file. What is not supported in it shows in the info; explaining or running such a model fails, naming all of it. */
 ACTMATCH_API actmatch_status actmatch_model_load(const char* path, const actmatch_model_options* options, actmatch_model** model);
 ACTMATCH_API void actmatch_model_free(actmatch_model* model);
-/* What is in the file, as a JSON object: path, device, producer, ir_version, opset, inputs, outputs, operators (with counts), nodes,
- * parameters, multiply_adds, unsupported (node, op, opset, message), and either classifier (input, output, channels, height, width,
+/* What is in the file, as a JSON object: path, device, precision, producer, ir_version, opset, inputs, outputs, operators (with counts),
+ * nodes, parameters, multiply_adds, unsupported (node, op, opset, message), and either classifier (input, output, channels, height, width,
  * classes, softmax, taps) or not_explainable, the reason why not. */
 ACTMATCH_API actmatch_status actmatch_model_info(actmatch_model* model, const char** json);
 
@@ -138,8 +145,8 @@ ACTMATCH_API void actmatch_explain_options_init(actmatch_explain_options* option
 ACTMATCH_API actmatch_status actmatch_explainer_create(actmatch_model* model, const actmatch_explain_options* options,
                                                        actmatch_explainer** explainer);
 ACTMATCH_API void actmatch_explainer_free(actmatch_explainer* explainer);
-/* What was settled, as a JSON object: model, device, recipe, generator, steps, passes_per_step, operating_point, taps, width, height,
- * classes, class_index (-1: the top class), class_name, preprocess, and where preprocessing and labels came from: preprocess_from
+/* What was settled, as a JSON object: model, device, precision, recipe, generator, steps, passes_per_step, operating_point, taps, width,
+ * height, classes, class_index (-1: the top class), class_name, preprocess, and where preprocessing and labels came from: preprocess_from
  * ("option", "default", or the path of the file found beside the model), labels_from ("option", "none", or a path). */
 ACTMATCH_API actmatch_status actmatch_explainer_info(actmatch_explainer* explainer, const char** json);
 
@@ -153,9 +160,10 @@ typedef struct actmatch_progress {
   size_t terms; /* after a step: the loss terms in use, the weighted total last; otherwise 0 */
   const char* const* term_names;
   const float* term_values;
+  size_t picture; /* in a run of many: its place among them, from 0 */
 } actmatch_progress;
-/* Called after each step and between the batches of a check; what it points to is valid during the call. Return 0 to go on; otherwise the
- * run ends with ACTMATCH_CANCELLED. Must not throw. */
+/* Called after each step, for each picture of a batch in turn, and between the batches of a check; what it points to is valid during the
+ * call. Return 0 to go on; otherwise the run ends with ACTMATCH_CANCELLED. Must not throw. */
 typedef int (*actmatch_progress_callback)(const actmatch_progress* progress, void* user);
 
 ACTMATCH_API actmatch_status actmatch_explainer_run_file(actmatch_explainer* explainer, const char* image_path,
@@ -164,6 +172,38 @@ ACTMATCH_API actmatch_status actmatch_explainer_run_file(actmatch_explainer* exp
 ACTMATCH_API actmatch_status actmatch_explainer_run_rgb(actmatch_explainer* explainer, const uint8_t* rgb, int width, int height,
                                                         const char* name, actmatch_progress_callback callback, void* user,
                                                         actmatch_result** result);
+
+/* One of many pictures: a file, or pixels as for actmatch_explainer_run_rgb. */
+typedef struct actmatch_picture {
+  size_t struct_size; /* the same in all of an array */
+  const char* path;   /* NULL: the pixels */
+  const uint8_t* rgb;
+  int width, height;
+  const char* name; /* of the pixels; default "picture" */
+} actmatch_picture;
+
+typedef struct actmatch_batch_options {
+  size_t struct_size;
+  int64_t batch; /* pictures at once, up to 4096; 0 (default): what keeps the device busy and fits its memory, on a CPU 1 */
+} actmatch_batch_options;
+
+ACTMATCH_API void actmatch_batch_options_init(actmatch_batch_options* options);
+
+/* Receives what was found for each picture, in the order of the pictures. `result` belongs to the receiver, who frees it; it is NULL where
+ * `status` tells that this picture failed, and `message` why (otherwise NULL). Comes on a thread other than the caller's, one call at a
+ * time, while the device works on later pictures: this is the place to write results. Return 0 to go on; otherwise nothing more comes and
+ * the run ends with ACTMATCH_CANCELLED. Must not throw, and must not use the explainer. */
+typedef int (*actmatch_result_callback)(size_t index, actmatch_result* result, actmatch_status status, const char* message, void* user);
+
+/* Explains many pictures, several at once where that suits the device. What is found for a picture does not depend on the others: on a CPU
+ * it is the same bit for bit. Pictures are read ahead meanwhile; one that cannot be read fails by itself. Where memory runs out, fewer go
+ * at once, which is said in a notice. Times in results are each picture's share of what its batch took. `callback` may be NULL; `user` goes
+ * to both. Returns ACTMATCH_OK when every picture was handed on, failed ones included; otherwise what ended the run, and then whatever was
+ * finished before has been handed on. */
+ACTMATCH_API actmatch_status actmatch_explainer_run_batch(actmatch_explainer* explainer, const actmatch_picture* pictures, size_t count,
+                                                          const actmatch_batch_options* options, actmatch_progress_callback callback,
+                                                          actmatch_result_callback receive, void* user);
+
 ACTMATCH_API void actmatch_result_free(actmatch_result* result);
 
 /* What holds for the picture as a whole. */
@@ -174,7 +214,7 @@ typedef struct actmatch_summary {
   const char* class_name; /* "" without labels */
   double p_x;             /* probability of the class on the picture */
   int64_t instances;      /* explanations found, at least 1 */
-  double seconds;
+  double seconds;         /* from the decoded picture to the last check; of a batch this picture's share */
 } actmatch_summary;
 
 /* One explanation. All claims were measured on the hard mask. */
@@ -191,7 +231,8 @@ typedef struct actmatch_explanation {
   double p_complement;         /* its probability then */
   int64_t minimal_tile;        /* no single tile of this side can be removed; 0: not certified */
   double pruned_from_area;
-  double optimise_seconds, prune_seconds;
+  double optimise_seconds; /* of a batch this picture's share */
+  double prune_seconds;
   double fresh_stability; /* like background_stability, on as many backgrounds that no part of the search has seen */
 } actmatch_explanation;
 
@@ -225,8 +266,9 @@ typedef struct actmatch_verify_options {
   size_t struct_size;
   const char* device; /* as for models */
   int threads;
-  const char* model; /* used in place of the recorded path */
-  const char* image; /* likewise */
+  const char* model;     /* used in place of the recorded path */
+  const char* image;     /* likewise */
+  const char* precision; /* default: the recorded one where the device has it, otherwise fp32; what rounding makes of that is allowed for */
 } actmatch_verify_options;
 
 typedef struct actmatch_claim {

@@ -109,15 +109,33 @@ class Tensors {
   detail::Owner<actmatch_tensors, actmatch_tensors_free> handle_;
 };
 
+// As actmatch_model_options.
+struct ModelOptions {
+  std::string device = "auto";
+  int threads = 0;
+  std::string precision = "fp32";
+  std::function<void(const std::string&)> notice;  // must not throw
+};
+
+class Explainer;
+
 class Model {
  public:
-  explicit Model(const std::string& path, const std::string& device = "auto", int threads = 0) {
-    actmatch_model_options options;
-    actmatch_model_options_init(&options);
-    options.device = device.c_str();
-    options.threads = threads;
+  explicit Model(const std::string& path, const std::string& device = "auto", int threads = 0)
+      : Model(path, ModelOptions{device, threads, "fp32", {}}) {}
+  Model(const std::string& path, const ModelOptions& options) {
+    actmatch_model_options o;
+    actmatch_model_options_init(&o);
+    o.device = options.device.c_str();
+    o.threads = options.threads;
+    o.precision = options.precision.c_str();
+    if (options.notice) {
+      listener_ = std::make_shared<const std::function<void(const std::string&)>>(options.notice);
+      o.notice = [](const char* text, void* user) { (*static_cast<const std::function<void(const std::string&)>*>(user))(text); };
+      o.notice_user = const_cast<void*>(static_cast<const void*>(listener_.get()));
+    }
     actmatch_model* handle = nullptr;
-    check(actmatch_model_load(path.c_str(), &options, &handle));
+    check(actmatch_model_load(path.c_str(), &o, &handle));
     handle_.reset(handle);
   }
   std::string info() const {
@@ -134,6 +152,8 @@ class Model {
   actmatch_model* get() const { return handle_.get(); }
 
  private:
+  friend class Explainer;                                                    // which keeps the listener, as its handle keeps the model
+  std::shared_ptr<const std::function<void(const std::string&)>> listener_;  // outlives the handle
   detail::Owner<actmatch_model, actmatch_model_free> handle_;
 };
 
@@ -191,9 +211,27 @@ class Result {
   detail::Owner<actmatch_result, actmatch_result_free> handle_;
 };
 
+// A file, or 8-bit RGB pixels under a name, which must stay where they are during the run.
+struct Picture {
+  std::string path;  // empty: the pixels
+  std::span<const uint8_t> rgb;
+  int width = 0, height = 0;
+  std::string name = "picture";
+};
+
+// What was found for one picture of many, or why nothing was.
+struct BatchItem {
+  size_t index = 0;
+  std::optional<Result> result;
+  std::optional<Failure> failure;
+};
+// On a thread other than the caller's; see actmatch_result_callback. Return false to stop; an exception stops too, and comes out of
+// run_batch().
+using ItemFunction = std::function<bool(BatchItem)>;
+
 class Explainer {
  public:
-  Explainer(const Model& model, const ExplainOptions& options) {
+  Explainer(const Model& model, const ExplainOptions& options) : listener_(model.listener_) {
     actmatch_explain_options o;
     actmatch_explain_options_init(&o);
     o.recipe = detail::or_null(options.recipe);
@@ -227,11 +265,45 @@ class Explainer {
   }
   // 8-bit RGB, height rows of width pixels without gaps.
   Result run(std::span<const uint8_t> rgb, int width, int height, const std::string& name, const ProgressFunction& progress = {}) {
-    if (width < 1 || height < 1 || rgb.size() != static_cast<size_t>(width) * static_cast<size_t>(height) * 3)
-      throw Failure(ACTMATCH_INVALID_ARGUMENT, "picture '" + name + "': width * height * 3 does not match the bytes given");
+    check_pixels(rgb, width, height, name);
     return run_with(progress, [&](actmatch_progress_callback callback, void* user, actmatch_result** result) {
       return actmatch_explainer_run_rgb(handle_.get(), rgb.data(), width, height, name.c_str(), callback, user, result);
     });
+  }
+  // Many pictures, `batch` at once (0: as suits the device), see actmatch_explainer_run_batch.
+  void run_batch(std::span<const Picture> pictures, const ItemFunction& receive, int64_t batch = 0, const ProgressFunction& progress = {}) {
+    std::vector<actmatch_picture> list;
+    for (const Picture& p : pictures) {
+      if (p.path.empty()) check_pixels(p.rgb, p.width, p.height, p.name);
+      const char* path = p.path.empty() ? nullptr : p.path.c_str();
+      list.push_back({sizeof(actmatch_picture), path, p.rgb.data(), p.width, p.height, p.name.c_str()});
+    }
+    actmatch_batch_options options;
+    actmatch_batch_options_init(&options);
+    options.batch = batch;
+    struct Both {
+      Listener progress;
+      const ItemFunction* receive;
+      std::exception_ptr thrown;
+    } both{{&progress, nullptr}, &receive, nullptr};
+    const auto report = [](const actmatch_progress* p, void* user) { return relay(p, &static_cast<Both*>(user)->progress); };
+    const auto take = [](size_t index, actmatch_result* owned, actmatch_status status, const char* message, void* user) -> int {
+      auto* b = static_cast<Both*>(user);
+      try {
+        BatchItem item{index, {}, {}};
+        if (owned) item.result.emplace(owned);
+        if (message) item.failure.emplace(status, message);
+        return (*b->receive)(std::move(item)) ? 0 : 1;
+      } catch (...) {  // must not unwind through C
+        b->thrown = std::current_exception();
+        return 1;
+      }
+    };
+    const actmatch_status status =
+        actmatch_explainer_run_batch(handle_.get(), list.data(), list.size(), &options, progress ? +report : nullptr, take, &both);
+    for (const std::exception_ptr& thrown : {both.thrown, both.progress.thrown})
+      if (thrown) std::rethrow_exception(thrown);
+    check(status);
   }
   actmatch_explainer* get() const { return handle_.get(); }
 
@@ -240,24 +312,29 @@ class Explainer {
     const ProgressFunction* function;
     std::exception_ptr thrown;
   };
+  static int relay(const actmatch_progress* p, void* user) {
+    auto* l = static_cast<Listener*>(user);
+    try {
+      return (*l->function)(*p) ? 0 : 1;
+    } catch (...) {  // must not unwind through C
+      l->thrown = std::current_exception();
+      return 1;
+    }
+  }
+  static void check_pixels(std::span<const uint8_t> rgb, int width, int height, const std::string& name) {
+    if (width < 1 || height < 1 || rgb.size() != static_cast<size_t>(width) * static_cast<size_t>(height) * 3)
+      throw Failure(ACTMATCH_INVALID_ARGUMENT, "picture '" + name + "': width * height * 3 does not match the bytes given");
+  }
   template <class Run>
   static Result run_with(const ProgressFunction& progress, const Run& run) {
     Listener listener{&progress, nullptr};
-    const auto callback = [](const actmatch_progress* p, void* user) -> int {
-      auto* l = static_cast<Listener*>(user);
-      try {
-        return (*l->function)(*p) ? 0 : 1;
-      } catch (...) {  // must not unwind through C
-        l->thrown = std::current_exception();
-        return 1;
-      }
-    };
     actmatch_result* result = nullptr;
-    const actmatch_status status = run(progress ? +callback : nullptr, &listener, &result);
+    const actmatch_status status = run(progress ? &relay : nullptr, &listener, &result);
     if (listener.thrown) std::rethrow_exception(listener.thrown);
     check(status);
     return Result(result);
   }
+  std::shared_ptr<const std::function<void(const std::string&)>> listener_;
   detail::Owner<actmatch_explainer, actmatch_explainer_free> handle_;
 };
 
@@ -284,6 +361,7 @@ struct VerifyOptions {
   std::string device = "auto";
   int threads = 0;
   std::optional<std::string> model, image;  // in place of the recorded paths
+  std::optional<std::string> precision;
 };
 
 // Every claim of a result.json, measured again.
@@ -294,6 +372,7 @@ inline std::vector<Claim> verify(const std::string& result_json_path, const Veri
   o.threads = options.threads;
   o.model = detail::or_null(options.model);
   o.image = detail::or_null(options.image);
+  o.precision = detail::or_null(options.precision);
   actmatch_verification* handle = nullptr;
   check(actmatch_verify(result_json_path.c_str(), &o, &handle));
   const detail::Owner<actmatch_verification, actmatch_verification_free> owner(handle);

@@ -76,7 +76,9 @@ bool build_conv_winograd(Lowering& l) {
     if (a.strides[i] != 1 || a.dilations[i] != 1 || a.pads[i] < 0 || a.pads[i] > 2) return false;
   if (!l.input_is_constant(1) || l.wants(1) || l.wants(2)) return false;
   const WinogradShape shape{x[0], x[1], w[0], x[2], x[3], y[2], y[3], a.pads[0], a.pads[1]};
-  if (!Winograd::pays(shape)) return false;
+  WinogradShape share = shape;
+  if (share.N % l.pictures() == 0) share.N /= l.pictures();
+  if (!Winograd::pays(share)) return false;
   const auto blocked = [](const Shape& dims) {
     return MemoryDesc(Dims(dims.begin(), dims.end()), dnnl::memory::data_type::f32, dnnl::memory::format_tag::nChw8c);
   };

@@ -12,6 +12,7 @@ namespace {
 struct MatMulSizes {
   int64_t M, N, K;
   std::vector<int64_t> a_index, b_index;  // by output matrix: which matrix of A and of B
+  bool rows_of_batch = false;             // the more pictures, the more rows
 };
 
 MatMulSizes sizes_of(const MatMulAttrs& attrs, const Shape& a, const Shape& b, const Shape& y) {
@@ -39,6 +40,7 @@ MatMulSizes sizes_of(const MatMulAttrs& attrs, const Shape& a, const Shape& b, c
     s.M *= count;
     s.a_index = s.b_index = {0};
   }
+  s.rows_of_batch = s.a_index.size() == 1 && !attrs.transpose_a;
   return s;
 }
 
@@ -46,6 +48,27 @@ void gemm(bool ta, bool tb, int64_t M, int64_t N, int64_t K, const float* a, con
   const int64_t lda = ta ? M : K, ldb = tb ? K : N;
   const dnnl_status_t status = dnnl_sgemm(ta ? 'T' : 'N', tb ? 'T' : 'N', M, N, K, 1.0f, a, lda, b, ldb, accumulate ? 1.0f : 0.0f, c, N);
   ACTMATCH_CHECK(status == dnnl_success, "matrix product failed");
+}
+
+// A row of C must not depend on how many rows there are. oneDNN adds up in another order for a single row, and with B turned for 16 and
+// more: a single row is therefore computed twice, in `pair` (2K + 2N floats), and many rows go a dozen at a time.
+void gemm_by_rows(bool tb, int64_t M, int64_t N, int64_t K, const float* a, const float* b, float* c, bool accumulate, float* pair) {
+  if (M == 1) {
+    float* result = pair + 2 * K;
+    for (int64_t r = 0; r < 2; ++r) {
+      std::copy_n(a, K, pair + r * K);
+      if (accumulate) std::copy_n(c, N, result + r * N);
+    }
+    gemm(false, tb, 2, N, K, pair, b, result, accumulate);
+    std::copy_n(result, N, c);
+    return;
+  }
+  for (int64_t row = 0; row < M;) {
+    int64_t rows = tb ? std::min<int64_t>(12, M - row) : M;
+    if (M - row - rows == 1) --rows;  // none is left alone
+    gemm(false, tb, rows, N, K, a + row * K, b, c + row * N, accumulate);
+    row += rows;
+  }
 }
 
 class MatMulStep : public Step {
@@ -80,6 +103,11 @@ class MatMulStep : public Step {
       s.dbias_.slot = s.bias_;
       s.grads.push_back(&s.dbias_);
     }
+    if (s.sizes_.rows_of_batch && s.sizes_.M == 1) {
+      const auto bytes = static_cast<size_t>(2 * (s.sizes_.K + s.sizes_.N)) * sizeof(float);
+      s.pair_ = s.add_scratch(bytes, Scratch::When::kForward);
+      if (l.wants(0)) s.backward_pair_ = s.add_scratch(bytes, Scratch::When::kBackward);
+    }
     l.add_step(std::move(step));
   }
 
@@ -94,8 +122,11 @@ class MatMulStep : public Step {
         if (!bias_) std::fill_n(y, M * N, 0.0f);
         continue;
       }
-      gemm(attrs_.transpose_a, attrs_.transpose_b, M, N, K, a_->f32() + sizes_.a_index[i] * M * K, b_->f32() + sizes_.b_index[i] * K * N, y,
-           bias_ != nullptr);
+      const float *a = a_->f32() + sizes_.a_index[i] * M * K, *b = b_->f32() + sizes_.b_index[i] * K * N;
+      if (sizes_.rows_of_batch)
+        gemm_by_rows(attrs_.transpose_b, M, N, K, a, b, y, bias_ != nullptr, floats(pair_));
+      else
+        gemm(attrs_.transpose_a, attrs_.transpose_b, M, N, K, a, b, y, bias_ != nullptr);
     }
     if (activation_.present) activation_forward(y_->f32(), activation_, static_cast<int64_t>(y_->floats()));
   }
@@ -115,6 +146,8 @@ class MatMulStep : public Step {
         float* da = a_->grad + sizes_.a_index[i] * M * K;
         if (attrs_.transpose_a)  // da' (K x M) = op(B) dy'
           gemm(attrs_.transpose_b, true, K, M, N, b, dy, da, true);
+        else if (sizes_.rows_of_batch)
+          gemm_by_rows(!attrs_.transpose_b, M, K, N, dy, b, da, true, floats(backward_pair_));
         else
           gemm(false, !attrs_.transpose_b, M, K, N, dy, b, da, true);
       }
@@ -133,10 +166,12 @@ class MatMulStep : public Step {
   std::string implementation() const override { return "sgemm"; }
 
  private:
+  static float* floats(const Scratch* scratch) { return scratch ? reinterpret_cast<float*>(scratch->data) : nullptr; }
   MatMulAttrs attrs_;
   MatMulSizes sizes_;
   Activation activation_;
   Slot *a_ = nullptr, *b_ = nullptr, *bias_ = nullptr, *y_ = nullptr;
+  Scratch *pair_ = nullptr, *backward_pair_ = nullptr;  // for a single row
   GradTarget da_, db_, dbias_;
 };
 

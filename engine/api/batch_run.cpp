@@ -1,0 +1,108 @@
+// Many pictures, several at once.
+#include <algorithm>
+#include <deque>
+#include <thread>
+
+#include "engine/api/explain_session.h"
+#include "engine/api/pipeline.h"
+#include "engine/api/watch.h"
+#include "engine/core/error.h"
+#include "engine/explain/batch_size.h"
+
+namespace actmatch::api {
+
+namespace {
+
+struct Waiting {
+  size_t index = 0;
+  PreparedPicture picture;
+};
+struct Finished {
+  size_t index = 0;
+  PreparedPicture picture;
+  Explainer::Outcome outcome;
+  int64_t batch = 1;
+};
+
+size_t decoders() { return std::clamp<size_t>(std::thread::hardware_concurrency() / 2, 1, 4); }
+
+}  // namespace
+
+void ExplainSession::run_batch(std::span<const Picture> pictures, int64_t batch, const ExplainProgressCallback& progress,
+                               const ResultSink& sink) {
+  if (batch < 0 || batch > 4096)
+    throw Error(ErrorCode::kInvalidArgument, "the number of pictures at once must be from 1 to 4096; 0 takes what suits the device");
+  if (pictures.empty()) return;
+  BatchSize size(*explainer_, classifier_, batch, static_cast<int64_t>(pictures.size()));
+  // Twice a batch each way: one in hand and one in the making.
+  const auto ahead = static_cast<size_t>(2 * size.get());
+  Delivery<Finished> delivery(ahead, [&](Finished done) {
+    if (done.picture.error) return sink(done.index, nullptr, done.picture.error);
+    if (done.outcome.error) return sink(done.index, nullptr, done.outcome.error);
+    std::unique_ptr<Result> result;
+    try {
+      result = std::make_unique<Result>(finish(std::move(done.picture), std::move(done.outcome), done.batch));
+    } catch (...) {
+      return sink(done.index, nullptr, std::current_exception());
+    }
+    return sink(done.index, std::move(result), nullptr);
+  });
+  Prefetch<PreparedPicture> prefetch(pictures.size(), ahead, decoders(), [&](size_t i) { return prepare(pictures[i]); });
+
+  std::vector<size_t> numbers;  // of the pictures in the batch that runs
+  const ExplainProgressCallback listener = [&](const ExplainProgress& p) { return !delivery.refused() && (!progress || progress(p)); };
+  Watch watch(classifier_, listener);
+  const ExplainProgressCallback report =
+      watch.callback([&](int64_t place) { return static_cast<int64_t>(numbers[static_cast<size_t>(place)]); });
+  const auto hand_on = [&](Finished done) {
+    if (!delivery.push(std::move(done))) throw Error(ErrorCode::kCancelled, "stopped");
+  };
+  std::deque<Waiting> waiting;
+  for (size_t next = 0; next < pictures.size() || !waiting.empty();) {
+    // So many that a batch is full; those that cannot be read keep their place between the others.
+    const auto good = [](const Waiting& w) { return !w.picture.error; };
+    while (next < pictures.size() && std::count_if(waiting.begin(), waiting.end(), good) < size.get()) {
+      PreparedPicture picture = prefetch.take([&] { watch.poll(); });
+      const size_t index = next++;
+      if (!picture.error || !waiting.empty())
+        waiting.push_back({index, std::move(picture)});
+      else
+        hand_on({index, std::move(picture), {}, 1});
+    }
+    std::vector<ExplainInput> inputs;
+    numbers.clear();
+    size_t taken = 0;
+    for (; taken < waiting.size() && static_cast<int64_t>(inputs.size()) < size.get(); ++taken) {
+      if (!good(waiting[taken])) continue;
+      inputs.push_back(std::move(waiting[taken].picture.input));
+      numbers.push_back(waiting[taken].index);
+    }
+    std::vector<Explainer::Outcome> outcomes;
+    std::string smaller;
+    try {
+      outcomes = explainer_->explain_batch(inputs, settings_, report);
+    } catch (const Error& e) {
+      if (e.code() != ErrorCode::kOutOfMemory) throw;
+      smaller = size.reduce();
+      if (smaller.empty()) throw;
+    }
+    for (size_t i = 0, place = 0; i < taken; ++i)
+      if (good(waiting[i])) waiting[i].picture.input = std::move(inputs[place++]);
+    if (!smaller.empty()) {
+      model_->notice(smaller);
+      continue;
+    }
+    const auto count = static_cast<int64_t>(outcomes.size());
+    for (size_t i = 0, place = 0; i < taken; ++i) {
+      Waiting& w = waiting[i];
+      Explainer::Outcome outcome;
+      if (good(w)) outcome = std::move(outcomes[place++]);
+      hand_on({w.index, std::move(w.picture), std::move(outcome), count});
+    }
+    waiting.erase(waiting.begin(), waiting.begin() + static_cast<std::ptrdiff_t>(taken));
+  }
+  delivery.finish();
+  if (delivery.refused()) throw Error(ErrorCode::kCancelled, "stopped");
+}
+
+}  // namespace actmatch::api

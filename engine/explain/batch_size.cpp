@@ -1,0 +1,62 @@
+#include "engine/explain/batch_size.h"
+
+#include <algorithm>
+
+namespace actmatch {
+
+namespace {
+
+// Free memory comes in pieces, and other programs on the device want some of it, too.
+constexpr double kUsable = 0.9;
+
+// Images for which the checks keep memory: forward programs for powers of two up to `preferred`, which are twice `preferred` images, each
+// without the gradients that make up half of what a step takes; and gradient programs for 8 and for 1.
+int64_t checked_images(int64_t preferred) { return preferred + 9; }
+
+BatchFacts facts_of(Explainer& explainer, Classifier& classifier, int64_t pictures) {
+  const Optimiser& optimiser = explainer.optimiser();
+  const Backend& backend = classifier.backend();
+  BatchFacts facts;
+  facts.pictures = pictures;
+  facts.passes = optimiser.passes_per_step();
+  facts.preferred = backend.preferred_batch();
+  const size_t one = optimiser.estimate_bytes(1);
+  facts.each = optimiser.estimate_bytes(2) - one;
+  facts.fixed = one - facts.each;
+  if (const size_t free = backend.free_memory(); free > 0) facts.room = free + one;
+  return facts;
+}
+
+}  // namespace
+
+int64_t choose_batch(const BatchFacts& facts) {
+  if (facts.room == 0 || facts.pictures <= 1) return 1;
+  const int64_t busy = (facts.preferred + facts.passes - 1) / facts.passes;
+  const double image = static_cast<double>(facts.each) / static_cast<double>(facts.passes);
+  const double left = kUsable * static_cast<double>(facts.room) - static_cast<double>(facts.fixed) -
+                      image * static_cast<double>(checked_images(facts.preferred));
+  // As a double, because a device may have room for more than any number of pictures.
+  const double fit = facts.each > 0 ? left / static_cast<double>(facts.each) : static_cast<double>(facts.pictures);
+  const auto most = static_cast<int64_t>(std::clamp(fit, 1.0, static_cast<double>(std::min(busy, facts.pictures))));
+  const int64_t batches = (facts.pictures + most - 1) / most;
+  return (facts.pictures + batches - 1) / batches;
+}
+
+BatchSize::BatchSize(Explainer& explainer, Classifier& classifier, int64_t asked, int64_t pictures)
+    : classifier_(classifier),
+      size_(asked > 0 ? std::min(asked, std::max<int64_t>(1, pictures)) : choose_batch(facts_of(explainer, classifier, pictures))) {}
+
+std::string BatchSize::reduce() {
+  if (size_ > 1) {
+    const int64_t before = size_;
+    size_ /= 2;
+    return "the device's memory does not hold " + std::to_string(before) + " pictures at once; going on with " + std::to_string(size_);
+  }
+  const int64_t before = classifier_.max_batch();
+  if (before == 1) return {};
+  classifier_.limit_batch(before / 2);
+  return "the device's memory does not hold " + std::to_string(before) + " masked images at once; going on with " +
+         std::to_string(classifier_.max_batch());
+}
+
+}  // namespace actmatch
