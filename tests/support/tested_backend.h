@@ -12,7 +12,5 @@ Backend& tested_backend();
 Tolerance in_precision(Tolerance t);
 // So near to a kink of an activation, rounding may decide which branch is taken.
 double branch_margin();
-// Says that the test program's device is missing, when it is; tests that need it skip.
-const char* why_no_backend();  // null: it is there
 
 }  // namespace actmatch::test

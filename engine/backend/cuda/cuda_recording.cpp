@@ -68,7 +68,7 @@ cudaGraph_t capture(cudaStream_t stream, const std::function<void()>& body) {
   const cudaError_t status = cudaStreamEndCapture(stream, &graph);
   if (status != cudaSuccess) {
     cudaGetLastError();
-    ACTMATCH_CUDA(status);
+    check_cuda(status, "cudaStreamEndCapture(stream, &graph)", __FILE__, __LINE__);
   }
   return graph;
 }

@@ -8,6 +8,5 @@ Backend& tested_backend() {
 }
 Tolerance in_precision(Tolerance t) { return t; }
 double branch_margin() { return 1e-3; }
-const char* why_no_backend() { return nullptr; }
 
 }  // namespace actmatch::test

@@ -1,0 +1,212 @@
+// What the backend asks of the libraries, and that it puts their results together rightly: with libraries of the test's own that can do
+// everything, or only some of it.
+#include <gtest/gtest.h>
+
+#include <cmath>
+#include <functional>
+#include <set>
+
+#include "engine/backend/cuda/conv_tensors.h"
+#include "engine/backend/cuda/cuda_device_backend.h"
+#include "kernels/cuda.h"
+#include "kernels/cuda_conv.h"
+#include "tests/ops/graph_maker.h"
+
+namespace actmatch::test {
+namespace {
+
+using cuda::ConvActivation;
+using cuda::ConvPass;
+using cuda::ConvTensors;
+using cuda::PlanKey;
+
+kernels::ConvShape shape_of(const PlanKey& key) {
+  kernels::ConvShape s;
+  const auto& k = key.shape;
+  s.N = k.N, s.H = k.H, s.W = k.W, s.C = k.C, s.K = k.K, s.R = k.R, s.S = k.S;
+  s.P = k.out_height(), s.Q = k.out_width();
+  s.stride_h = k.strides[0], s.stride_w = k.strides[1], s.pad_top = k.pads[0], s.pad_left = k.pads[1];
+  s.dilation_h = k.dilations[0], s.dilation_w = k.dilations[1], s.groups = k.groups;
+  return s;
+}
+kernels::Clip clip_of(const PlanKey& key) {
+  if (key.activation == ConvActivation::kNone) return {};
+  return key.activation == ConvActivation::kRelu ? kernels::kReluClip : kernels::Clip{0.0f, key.ceiling};
+}
+
+// fp32 plans made of our kernels and then whatever is fused. A workspace is asked for and spoilt, so that sharing it wrongly would show.
+class TestConvLibrary : public cuda::ConvLibrary {
+ public:
+  TestConvLibrary(cudaStream_t stream, std::function<bool(const PlanKey&)> can) : stream_(stream), can_(std::move(can)) {}
+  std::shared_ptr<cuda::ConvRunner> find(const PlanKey& key) override {
+    if (!can_(key)) return nullptr;
+    return std::make_shared<Runner>(stream_, key, &used);
+  }
+  static inline std::set<std::string> used;
+
+ private:
+  class Runner : public cuda::ConvRunner {
+   public:
+    Runner(cudaStream_t stream, const PlanKey& key, std::set<std::string>* used) : stream_(stream), key_(key), used_(used) {}
+    size_t workspace_bytes() const override { return 100; }
+    void run(const ConvTensors& t, void* workspace) override {
+      cuda::require_tensors(key_, t);
+      ASSERT_NE(workspace, nullptr);
+      used_->insert(std::to_string(static_cast<int>(key_.pass)) + (key_.bias ? "b" : "") + (key_.residual ? "r" : "") +
+                    (key_.activation != ConvActivation::kNone ? "a" : ""));
+      const auto s = shape_of(key_);
+      auto* x = static_cast<float*>(t.x);
+      auto *w = static_cast<float*>(t.w), *y = static_cast<float*>(t.y);
+      ACTMATCH_CUDA(cudaMemsetAsync(workspace, 0x7f, 100, stream_));
+      switch (key_.pass) {
+        case ConvPass::kForward:
+          ACTMATCH_CUDA(kernels::cuda::conv_forward(stream_, y, x, w, static_cast<const float*>(t.bias), static_cast<const float*>(t.addend), s,
+                                                    clip_of(key_)));
+          break;
+        case ConvPass::kBackwardData:
+          ACTMATCH_CUDA(kernels::cuda::conv_backward_data(stream_, x, y, w, static_cast<const float*>(nullptr), static_cast<const float*>(t.addend),
+                                                          s, kernels::kNoClip));
+          if (key_.activation != ConvActivation::kNone)
+            ACTMATCH_CUDA(kernels::cuda::clip_backward(stream_, x, x, static_cast<const float*>(t.saved), clip_of(key_), s.N * s.H * s.W * s.C));
+          break;
+        case ConvPass::kBackwardFilter: {
+          const size_t bytes = kernels::cuda::conv_backward_filter_scratch_bytes(s);
+          scratch_.resize(bytes);
+          ACTMATCH_CUDA(kernels::cuda::conv_backward_filter(stream_, w, static_cast<const float*>(x), static_cast<const float*>(y), s, false,
+                                                            scratch_.data()));
+          break;
+        }
+      }
+    }
+    double microseconds() const override { return 1; }
+    std::string description() const override { return "test plan"; }
+
+   private:
+    cudaStream_t stream_;
+    PlanKey key_;
+    std::set<std::string>* used_;
+    std::vector<std::max_align_t> scratch_;
+  };
+  cudaStream_t stream_;
+  std::function<bool(const PlanKey&)> can_;
+};
+
+class TestMatMulLibrary : public cuda::MatMulLibrary {
+ public:
+  explicit TestMatMulLibrary(cudaStream_t stream) : stream_(stream) {}
+  std::shared_ptr<cuda::MatMulRunner> find(const cuda::MatMulKey& key) override { return std::make_shared<Runner>(stream_, key); }
+  static inline int runs = 0;
+
+ private:
+  class Runner : public cuda::MatMulRunner {
+   public:
+    Runner(cudaStream_t stream, const cuda::MatMulKey& key) : stream_(stream), key_(key) {}
+    size_t workspace_bytes() const override { return 64; }
+    void run(void* c, const void* a, const void* b, void* workspace) override {
+      ASSERT_NE(workspace, nullptr);
+      for (const void* p : {static_cast<const void*>(c), a, b}) ASSERT_EQ(reinterpret_cast<uintptr_t>(p) % 16, 0u);
+      ++runs;
+      const kernels::cuda::GemmShape s{key_.M, key_.N, key_.K, key_.batch, key_.transpose_a, key_.transpose_b, key_.a_stride, key_.b_stride, key_.c_stride};
+      ACTMATCH_CUDA(kernels::cuda::gemm(stream_, static_cast<float*>(c), static_cast<const float*>(a), static_cast<const float*>(b),
+                                        static_cast<const float*>(nullptr), s, key_.accumulate, kernels::kNoClip));
+    }
+    std::string description() const override { return "test product"; }
+
+   private:
+    cudaStream_t stream_;
+    cuda::MatMulKey key_;
+  };
+  cudaStream_t stream_;
+};
+
+std::unique_ptr<cuda::DeviceBackend> backend_with(const std::function<bool(const PlanKey&)>& can) {
+  cuda::DeviceBackendParts parts;
+  parts.stream = std::make_unique<cuda::Stream>();
+  parts.convolutions = std::make_unique<TestConvLibrary>(parts.stream->get(), can);
+  parts.products = std::make_unique<TestMatMulLibrary>(parts.stream->get());
+  parts.description = "emulator with libraries";
+  return std::make_unique<cuda::DeviceBackend>(std::move(parts));
+}
+
+struct Library {
+  const char* name;
+  bool (*can)(const PlanKey&);
+};
+const Library kLibraries[] = {
+    {"everything", [](const PlanKey&) { return true; }},
+    {"nothing fused", [](const PlanKey& k) { return k.activation == ConvActivation::kNone && !k.residual; }},
+    {"no clipped relu", [](const PlanKey& k) { return k.activation != ConvActivation::kClippedRelu; }},
+    {"forward only", [](const PlanKey& k) { return k.pass == ConvPass::kForward; }},
+    {"backward only", [](const PlanKey& k) { return k.pass != ConvPass::kForward; }},
+    {"nothing", [](const PlanKey&) { return false; }},
+};
+
+// fp32 through a handful of layers.
+const Tolerance kFewLayers = squared(1e-11);
+
+template <class Make>
+void check(const Make& make, uint64_t seed = 700) {
+  for (const Library& library : kLibraries) {
+    const auto backend = backend_with(library.can);
+    for (Leaf weights : {Leaf::kConstant, Leaf::kParameter}) {
+      SCOPED_TRACE(std::string(library.name) + (weights == Leaf::kConstant ? ", frozen" : ", trainable"));
+      const GraphMaker g = clear_of_kinks(seed, weights, make);
+      expect_like_oracle(*backend, g.graph, g.options, g.inputs, g.seeds, kFewLayers, kFewLayers);
+    }
+  }
+}
+
+// Two blocks whose skips meet behind a ReLU, one with a convolution in the skip, and a tap in between.
+TEST(CudaLibraries, ResidualBlocks) {
+  for (const float ceiling : {0.0f, 1.5f}) {
+    TestConvLibrary::used.clear();
+    check([&](GraphMaker& g) {
+      const auto act = [&](ValueId v) { return ceiling > 0 ? g.unary(UnaryKind::kClip, v, 0.0f, ceiling) : g.relu(v); };
+      ValueId v = act(g.conv(g.input(g.random().uniform({2, 3, 9, 8})), 8, 3, 1, 1));
+      for (int block = 0; block < 2; ++block) {
+        ValueId skip = v;
+        const int64_t stride = block == 0 ? 1 : 2;
+        v = g.conv(act(g.conv(v, 8, 3, stride, 1)), 8, 3, 1, 1);
+        if (block == 1) skip = g.conv(skip, 8, 1, 2, 0);
+        v = act(block == 0 ? g.sum(v, skip) : g.sum(skip, v));
+        if (block == 0) g.seed(v);
+      }
+      g.output(g.linear(g.flat(g.global_mean(v)), 4));
+    });
+    for (const char* fused : {"0bra", "0ba", "0b", "1", "1a", "2"})
+      EXPECT_EQ(TestConvLibrary::used.count(fused), 1u) << fused << ": nobody asked for it";
+  }
+}
+
+// A value whose gradient is asked for must not have another's derivative in it.
+TEST(CudaLibraries, WantedActivations) {
+  check([](GraphMaker& g) {
+    const ValueId a = g.relu(g.conv(g.input(g.random().uniform({2, 3, 6, 6})), 8, 3, 1, 1));
+    g.options.gradients.wanted.push_back(a);
+    g.output(g.relu(g.conv(a, 4, 3, 1, 1)));
+  });
+}
+
+TEST(CudaLibraries, GroupsDilationsAndPads) {
+  check([](GraphMaker& g) {
+    ValueId v = g.relu(g.conv(g.input(g.random().uniform({1, 4, 9, 7})), 8, 3, 2, 1, 2));
+    v = g.add(ConvAttrs{{1, 1}, {2, 2, 2, 2}, {2, 2}, 1}, {v, g.weight({6, 8, 3, 3}, 0.2)});
+    v = g.add(ConvAttrs{{2, 1}, {1, 0, 0, 2}, {1, 1}, 1}, {v, g.weight({5, 6, 3, 3}, 0.2), g.weight({5}, 0.1)});
+    g.output(v);
+  });
+}
+
+// Bias and ReLU behind a product, and batches whose matrices do not begin where the library wants them to.
+TEST(CudaLibraries, Products) {
+  TestMatMulLibrary::runs = 0;
+  check([](GraphMaker& g) {
+    const ValueId x = g.input(g.random().uniform({2, 3, 4, 5}));
+    const ValueId y = g.relu(g.linear(x, 7));
+    const ValueId z = g.add(MatMulAttrs{true, false}, {x, y});
+    g.output(g.add(MatMulAttrs{false, true}, {z, g.input(g.random().uniform({3, 6, 7}))}));
+  });
+  EXPECT_GT(TestMatMulLibrary::runs, 0);
+}
+
+}  // namespace
+}  // namespace actmatch::test
