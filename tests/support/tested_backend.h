@@ -12,5 +12,7 @@ Backend& tested_backend();
 Tolerance in_precision(Tolerance t);
 // So near to a kink of an activation, rounding may decide which branch is taken.
 double branch_margin();
+// Whether a picture gets the same bits in batches of all sizes.
+bool same_bits_in_batches();
 
 }  // namespace actmatch::test

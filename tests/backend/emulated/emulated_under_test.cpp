@@ -31,5 +31,6 @@ Backend& tested_backend() {
 // and a wrong operator is off by about 1.
 Tolerance in_precision(Tolerance t) { return precision_under_test() == Precision::kBf16 ? squared(3e-2) : t; }
 double branch_margin() { return precision_under_test() == Precision::kBf16 ? 3e-2 : 1e-3; }
+bool same_bits_in_batches() { return true; }
 
 }  // namespace actmatch::test

@@ -2,6 +2,7 @@
 #include <gtest/gtest.h>
 
 #include "engine/backend/cuda/cuda_device_backend.h"
+#include "tests/explain/busy_recipe.h"
 #include "tests/ops/graph_maker.h"
 #include "tests/simt/host.h"
 #include "tests/support/expect_error.h"
@@ -199,6 +200,21 @@ TEST(CudaMemory, NothingOutlivesTheBackend) {
   }
   EXPECT_EQ(simt::live_objects(), objects);
   EXPECT_EQ(simt::allocated_bytes(), bytes);
+}
+
+TEST(CudaMemory, TooLargeABatchLeavesTheOptimiserUsable) {
+  const auto backend = make_backend();
+  const GraphSource source = conv_classifier(kSize);
+  Classifier classifier(*backend, source);
+  const Problem problem = problem_for(classifier, telling_picture(source, 0.1f), 0.1f);
+  Optimiser optimiser(classifier, busy("grid"));
+  const OptimisedMask want = optimiser.run(problem, kSeed, {});
+  const size_t one = optimiser.estimate_bytes(1), six = optimiser.estimate_bytes(6);
+  EXPECT_GT(six, one);
+  simt::limit_memory(simt::allocated_bytes() + (six - one) / 3);
+  expect_error(ErrorCode::kOutOfMemory, {"smaller batch"}, [&] { optimiser.prepare(6); });
+  expect_same(optimiser.run(problem, kSeed, {}), want, "alone again");
+  simt::limit_memory(SIZE_MAX);
 }
 
 }  // namespace

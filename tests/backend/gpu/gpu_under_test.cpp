@@ -34,6 +34,7 @@ Tolerance in_precision(Tolerance t) {
   return t;
 }
 double branch_margin() { return precision_under_test() == Precision::kF32 ? 1e-3 : 3e-2; }
+bool same_bits_in_batches() { return false; }
 
 }  // namespace actmatch::test
 

@@ -8,5 +8,6 @@ Backend& tested_backend() {
 }
 Tolerance in_precision(Tolerance t) { return t; }
 double branch_margin() { return 1e-3; }
+bool same_bits_in_batches() { return false; }
 
 }  // namespace actmatch::test

@@ -1,17 +1,21 @@
-// The whole loop on the CUDA backend in the emulator, recorded as a CUDA graph and replayed, beside the same on the CPU.
+// The whole loop on the CUDA backend, recorded as a CUDA graph and replayed, beside the same on the CPU. In the emulator and on a GPU.
 #include "tests/explain/busy_recipe.h"
-#include "tests/simt/host.h"
-#include "tests/support/expect_error.h"
 #include "tests/support/tested_backend.h"
 
 namespace actmatch::test {
 namespace {
 
-class EmulatedExplain : public ::testing::Test {
+class DeviceExplain : public ::testing::Test {
  protected:
   GraphSource source_ = conv_classifier(kSize);
   Classifier classifier_{tested_backend(), source_}, reference_{cpu(), source_};
 
+  // The nets of generators are large for an emulator. The U-Net is made of the same operators.
+  static Recipe shortened(const std::string& generator) {
+    Recipe r = busy(generator);
+    if (generator != "grid") r.steps = 2;
+    return r;
+  }
   std::vector<Problem> problems(Classifier& classifier, size_t count) {
     std::vector<Problem> list;
     for (size_t i = 0; i < count; ++i) {
@@ -23,32 +27,41 @@ class EmulatedExplain : public ::testing::Test {
   }
 };
 
-// fp32: rounding of 1e-7 in another order, made larger by nine steps of Adam. bf16 gives the networks three digits, and what follows is
-// another path to about the same place.
-TEST_F(EmulatedExplain, TheLoopIsTheCpus) {
-  const bool rough = tested_backend().precision() == Precision::kBf16;
-  for (const std::string generator : {"grid", "csae", "unet"}) {
+// fp32: rounding of 1e-7 in another order, made larger by nine steps of Adam. TF32 and bf16 give the networks three digits, and what follows
+// is another path to about the same place.
+TEST_F(DeviceExplain, TheLoopIsTheCpus) {
+  const bool rough = tested_backend().precision() != Precision::kF32;
+  for (const std::string generator : {"grid", "csae"}) {
     SCOPED_TRACE(generator);
     const Problem here = problems(classifier_, 1)[0], there = problems(reference_, 1)[0];
-    Optimiser optimiser(classifier_, busy(generator)), expected(reference_, busy(generator));
+    const Recipe r = shortened(generator);
+    Optimiser optimiser(classifier_, r), expected(reference_, r);
     const OptimisedMask got = optimiser.run(here, kSeed, {}), want = expected.run(there, kSeed, {});
     expect_close(got, want, "picture", rough ? 0.25 : 1e-3);
     expect_same(optimiser.run(here, kSeed, {}), got, "again, replayed from the start");
   }
 }
 
-TEST_F(EmulatedExplain, PicturesGetTheSameBitsAloneAndTogether) {
+// The same bits with kernels of our own. A library may choose another plan for another batch.
+TEST_F(DeviceExplain, PicturesGetWhatTheyGetAlone) {
   const auto list = problems(classifier_, 3);
-  for (const std::string generator : {"grid", "csae", "unet"}) {
+  const bool rough = tested_backend().precision() != Precision::kF32;
+  for (const std::string generator : {"grid", "csae"}) {
     SCOPED_TRACE(generator);
-    const auto together = Optimiser(classifier_, busy(generator), 3).run(list, kSeed, {});
-    Optimiser alone(classifier_, busy(generator));
-    for (size_t i = 0; i < list.size(); ++i) expect_same(together[i], alone.run(list[i], kSeed, {}), "picture " + std::to_string(i));
+    const auto together = Optimiser(classifier_, shortened(generator), 3).run(list, kSeed, {});
+    Optimiser alone(classifier_, shortened(generator));
+    for (size_t i = 0; i < list.size(); ++i) {
+      const std::string what = "picture " + std::to_string(i);
+      if (same_bits_in_batches())
+        expect_same(together[i], alone.run(list[i], kSeed, {}), what);
+      else
+        expect_close(together[i], alone.run(list[i], kSeed, {}), what, rough ? 0.25 : 1e-3);
+    }
   }
 }
 
 // What is claimed of the mask holds on the CPU too.
-TEST_F(EmulatedExplain, ClaimsHoldOnTheCpu) {
+TEST_F(DeviceExplain, ClaimsHoldOnTheCpu) {
   for (const bool robust : {false, true}) {
     ExplainSettings settings;
     settings.criterion = {robust, 0.3, 0.7, 8};
@@ -63,22 +76,10 @@ TEST_F(EmulatedExplain, ClaimsHoldOnTheCpu) {
     EXPECT_LT(e.area, 1);
     Probe probe(source_);
     const auto scores = softmax_of(probe.logits(blend(p.x, e.mask, colour_image(input))));
-    const double close = tested_backend().precision() == Precision::kBf16 ? 0.03 : 1e-4;
+    const double close = tested_backend().precision() != Precision::kF32 ? 0.03 : 1e-4;
     EXPECT_NEAR(e.p_e, scores[static_cast<size_t>(outcome.label)], close);
     EXPECT_EQ(std::max_element(scores.begin(), scores.end()) - scores.begin(), outcome.label);
   }
-}
-
-TEST_F(EmulatedExplain, TooLargeABatchLeavesTheOptimiserUsable) {
-  const auto list = problems(classifier_, 3);
-  Optimiser optimiser(classifier_, busy("csae"));
-  const OptimisedMask want = optimiser.run(list[0], kSeed, {});
-  const size_t one = optimiser.estimate_bytes(1), six = optimiser.estimate_bytes(6);
-  EXPECT_GT(six, one);
-  simt::limit_memory(simt::allocated_bytes() + (six - one) / 3);
-  expect_error(ErrorCode::kOutOfMemory, {"smaller batch"}, [&] { optimiser.prepare(6); });
-  expect_same(optimiser.run(list[0], kSeed, {}), want, "alone again");
-  simt::limit_memory(SIZE_MAX);
 }
 
 }  // namespace
