@@ -92,7 +92,8 @@ class OnALimitedDevice : public testing::Test {
     for (size_t done = 0; done < inputs_.size();) {
       const auto count = std::min(static_cast<size_t>(size.get()), inputs_.size() - done);
       try {
-        for (auto& o : explainer.explain_batch(std::span(inputs_).subspan(done, count), settings_, {})) ran.outcomes.push_back(std::move(o));
+        for (auto& o : explainer.explain_batch(std::span(inputs_).subspan(done, count), settings_, {}))
+          ran.outcomes.push_back(std::move(o));
         ran.batches.push_back(static_cast<int64_t>(count));
         done += count;
       } catch (const Error& e) {

@@ -34,6 +34,7 @@ TEST(Prefetch, IsNeverFurtherAheadThanAllowed) {
     }
     return i;
   });
+  for (int i = 0; i < 5000 && begun < 5; ++i) std::this_thread::sleep_for(1ms);
   std::this_thread::sleep_for(20ms);
   EXPECT_EQ(begun, 5u) << "so many, without being asked, and then it waits";
   for (size_t i = 0; i < 60; ++i) {
