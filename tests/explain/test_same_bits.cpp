@@ -68,7 +68,8 @@ TEST(SameBits, RowsOfALinearLayer) {
     const GraphSource source = [turned](int64_t batch, const std::vector<std::string>&) {
       Graph g;
       const ValueId x = g.add_input("image", DType::kF32, {batch, 1, 8, 24});
-      const ValueId flat = g.add_node("flat", ReshapeAttrs{{batch, 192}}, {x}, "tap");
+      const ValueId bent = g.add_node("bent", UnaryAttrs{UnaryKind::kSoftplus, 0, 0}, {x}, "tap");
+      const ValueId flat = g.add_node("flat", ReshapeAttrs{{batch, 192}}, {bent});
       const ValueId w = g.add_constant("w", scaled_noise(turned ? Shape{10, 192} : Shape{192, 10}, 31, 1.0f));
       g.mark_output(g.add_node("linear", MatMulAttrs{false, turned}, {flat, w, g.add_constant("b", scaled_noise({10}, 32, 0.2f))}));
       return g;
