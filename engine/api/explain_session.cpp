@@ -207,8 +207,21 @@ Result ExplainSession::run(const Picture& picture, const ExplainProgressCallback
   PreparedPicture prepared = prepare(picture);
   if (prepared.error) std::rethrow_exception(prepared.error);
   Watch watch(classifier_, progress);
-  Explainer::Outcome outcome = explainer_->explain(prepared.input, settings_, watch.callback());
-  return finish(std::move(prepared), std::move(outcome), 1);
+  for (BatchSize size(*explainer_, classifier_, 1, 1);;) {
+    try {
+      Explainer::Outcome outcome = explainer_->explain(prepared.input, settings_, watch.callback());
+      return finish(std::move(prepared), std::move(outcome), 1);
+    } catch (const Error& e) {
+      if (!made_smaller(size, e)) throw;
+    }
+  }
+}
+
+bool ExplainSession::made_smaller(BatchSize& size, const Error& error) const {
+  if (error.code() != ErrorCode::kOutOfMemory) return false;
+  const std::string what = size.reduce();
+  if (!what.empty()) model_->notice(what);
+  return !what.empty();
 }
 
 }  // namespace actmatch::api

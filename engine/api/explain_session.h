@@ -12,6 +12,7 @@
 #include "engine/api/labels.h"
 #include "engine/api/model_session.h"
 #include "engine/api/result.h"
+#include "engine/explain/batch_size.h"
 #include "engine/explain/explainer.h"
 #include "engine/image/preprocess.h"
 
@@ -65,6 +66,8 @@ class ExplainSession {
   PreparedPicture prepare(const Picture& picture) const;
   Result finish(PreparedPicture picture, Explainer::Outcome outcome, int64_t batch) const;
   Result run(const Picture& picture, const ExplainProgressCallback& progress);
+  // After an error: did memory run out, and is there something to be made smaller? Then it was, and the user was told.
+  bool made_smaller(BatchSize& size, const Error& error) const;
 
   std::shared_ptr<ModelSession> model_;
   Classifier& classifier_;

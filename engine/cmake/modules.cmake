@@ -35,7 +35,7 @@ function(actmatch_add_module target name)
 endfunction()
 
 if(ACTMATCH_CUDNN_FOUND AND ACTMATCH_CUBLAS_FOUND AND EXISTS ${CMAKE_CURRENT_SOURCE_DIR}/backend/cuda/cuda_backend.cpp)
-  file(GLOB cuda_backend_sources CONFIGURE_DEPENDS backend/cuda/cuda_*.cpp)
+  file(GLOB cuda_backend_sources CONFIGURE_DEPENDS backend/cuda/cuda_*.cpp backend/cuda/ops/*.cpp)
   actmatch_add_module(actmatch_cuda cuda ${cuda_backend_sources})
   target_link_libraries(actmatch_cuda PRIVATE actmatch_cudnn actmatch_cublas actmatch_cuda_kernels CUDA::cudart_static)
   set_target_properties(actmatch_cuda PROPERTIES LIBRARY_OUTPUT_DIRECTORY ${CMAKE_BINARY_DIR} INSTALL_RPATH_USE_LINK_PATH ON)

@@ -381,6 +381,47 @@ TEST_F(BatchApi, OutOfMemoryIsNoticed) {
   EXPECT_NE(notices[0].find("5 pictures at once; going on with 2"), std::string::npos) << notices[0];
 }
 
+// A device that fails ends the run with its reason; what was finished before has arrived.
+TEST_F(BatchApi, ALostDeviceEndsTheRun) {
+  const TemporaryFolder tmp;
+  const Environment module("ACTMATCH_MODULE_PATH", module_folder("fake_gpu")), lost("ACTMATCH_FAKE_GPU_LOST", tmp / "lost");
+  Explainer explainer(Model(shapes_model(), "cuda"), options());
+  std::vector<size_t> got;
+  try {
+    explainer.run_batch(
+        pictures_,
+        [&](BatchItem item) {
+          EXPECT_FALSE(item.failure);
+          got.push_back(item.index);
+          return true;
+        },
+        1,
+        [&](const Progress& p) {
+          if (p.picture == 2 && p.steps > 0) write(tmp / "lost", "");
+          return true;
+        });
+    ADD_FAILURE() << "nothing was said";
+  } catch (const Failure& e) {
+    EXPECT_NE(std::string(e.what()).find("device is lost"), std::string::npos) << e.what();
+  }
+  EXPECT_EQ(got, (std::vector<size_t>{0, 1}));
+}
+
+// Single pictures, too, get by with smaller checks.
+TEST_F(BatchApi, ASinglePictureGetsByWithLittleMemory) {
+  const Environment module("ACTMATCH_MODULE_PATH", module_folder("fake_gpu"));
+  const Environment memory("ACTMATCH_FAKE_GPU_BYTES", "24000000"), device("ACTMATCH_FAKE_GPU_BATCH", "16");
+  std::vector<std::string> notices;
+  ModelOptions on_gpu;
+  on_gpu.notice = [&](const std::string& text) { notices.push_back(text); };
+  const Result result = Explainer(Model(shapes_model(), on_gpu), options()).run(pictures_[0].path);
+  ASSERT_FALSE(notices.empty());
+  EXPECT_NE(notices[0].find("16 masked images at once; going on with 8"), std::string::npos) << notices[0];
+  const Result with_plenty = explainer_.run(pictures_[0].path);
+  const auto e = result.explanation(), want = with_plenty.explanation();
+  EXPECT_TRUE(std::equal(e.mask, e.mask + 96 * 96, want.mask));
+}
+
 TEST_F(BatchApi, Refusals) {
   const auto nothing = [](BatchItem) { return true; };
   EXPECT_THROW(explainer_.run_batch(pictures_, nothing, -1), Failure);
