@@ -17,7 +17,8 @@ double checked_images(int64_t preferred) { return 0.5 * static_cast<double>(pref
 constexpr double kCheckedWeights = 3.0;
 
 BatchFacts facts_of(Explainer& explainer, Classifier& classifier, int64_t pictures) {
-  const Optimiser& optimiser = explainer.optimiser();
+  Optimiser& optimiser = explainer.optimiser();
+  if (optimiser.ready() == 0) optimiser.prepare(1);
   const Backend& backend = classifier.backend();
   BatchFacts facts;
   facts.pictures = pictures;
@@ -26,7 +27,7 @@ BatchFacts facts_of(Explainer& explainer, Classifier& classifier, int64_t pictur
   const size_t one = optimiser.estimate_bytes(1);
   facts.each = optimiser.estimate_bytes(2) - one;
   facts.fixed = one - facts.each;
-  if (const size_t free = backend.free_memory(); free > 0) facts.room = free + one;
+  if (const size_t free = backend.free_memory(); free > 0) facts.room = free + optimiser.estimate_bytes(optimiser.ready());
   return facts;
 }
 

@@ -202,6 +202,24 @@ TEST_F(OnALimitedDevice, InTheEndThereIsNothingLeftToHalve) {
   EXPECT_EQ(run(explainer, 2).batches.size(), 6u) << "and it works again when there is memory";
 }
 
+// Another run with an explainer that was used before, or that failed, chooses as a fresh one does.
+TEST_F(OnALimitedDevice, ItDoesNotMatterWhatWasBefore) {
+  Explainer explainer(classifier_, recipe_);
+  run(explainer, 1);
+  gpu_.memory = static_cast<size_t>(2.5 * static_cast<double>(gpu_.most_used));
+  const int64_t fresh = BatchSize(explainer, classifier_, 0, 12).get();
+  EXPECT_GT(fresh, 1);
+  explainer.explain_batch(std::span(inputs_).first(3), settings_, {});
+  EXPECT_EQ(explainer.optimiser().ready(), 3);
+  EXPECT_EQ(BatchSize(explainer, classifier_, 0, 12).get(), fresh);
+  gpu_.memory = gpu_.used;
+  expect_error(ErrorCode::kOutOfMemory, {"memory"}, [&] { explainer.explain_batch(std::span(inputs_).first(12), settings_, {}); });
+  EXPECT_EQ(explainer.optimiser().ready(), 0);
+  gpu_.memory = static_cast<size_t>(2.5 * static_cast<double>(gpu_.most_used));
+  EXPECT_GT(BatchSize(explainer, classifier_, 0, 12).get(), 1);
+  EXPECT_EQ(explainer.optimiser().ready(), 1);
+}
+
 TEST_F(OnALimitedDevice, SmallerChecksGiveMemoryBack) {
   std::vector<float> images(static_cast<size_t>(16 * classifier_.image_floats()), 0.5f), z(16 * 4);
   const size_t before = gpu_.used;
