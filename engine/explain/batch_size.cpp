@@ -27,7 +27,8 @@ BatchFacts facts_of(Explainer& explainer, Classifier& classifier, int64_t pictur
   const size_t one = optimiser.estimate_bytes(1);
   facts.each = optimiser.estimate_bytes(2) - one;
   facts.fixed = one - facts.each;
-  if (const size_t free = backend.free_memory(); free > 0) facts.room = free + optimiser.estimate_bytes(optimiser.ready());
+  if (const size_t free = backend.free_memory(); free > 0)
+    facts.room = free + optimiser.estimate_bytes(optimiser.ready()) + classifier.program_bytes();
   return facts;
 }
 
