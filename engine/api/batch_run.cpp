@@ -7,7 +7,6 @@
 #include "engine/api/pipeline.h"
 #include "engine/api/watch.h"
 #include "engine/core/error.h"
-#include "engine/explain/batch_size.h"
 
 namespace actmatch::api {
 
@@ -78,20 +77,16 @@ void ExplainSession::run_batch(std::span<const Picture> pictures, int64_t batch,
       numbers.push_back(waiting[taken].index);
     }
     std::vector<Explainer::Outcome> outcomes;
-    std::string smaller;
+    bool again = false;
     try {
       outcomes = explainer_->explain_batch(inputs, settings_, report);
     } catch (const Error& e) {
-      if (e.code() != ErrorCode::kOutOfMemory) throw;
-      smaller = size.reduce();
-      if (smaller.empty()) throw;
+      if (!made_smaller(size, e)) throw;
+      again = true;
     }
     for (size_t i = 0, place = 0; i < taken; ++i)
       if (good(waiting[i])) waiting[i].picture.input = std::move(inputs[place++]);
-    if (!smaller.empty()) {
-      model_->notice(smaller);
-      continue;
-    }
+    if (again) continue;
     const auto count = static_cast<int64_t>(outcomes.size());
     for (size_t i = 0, place = 0; i < taken; ++i) {
       Waiting& w = waiting[i];

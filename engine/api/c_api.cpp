@@ -13,12 +13,14 @@ std::string& last_error() {
   return text;
 }
 
-actmatch::Image image_of(const uint8_t* rgb, int width, int height) {
+Picture pixels_of(const uint8_t* rgb, int width, int height, const char* name) {
   require(rgb, "rgb");
   if (width < 1 || height < 1)
     throw actmatch::Error(actmatch::ErrorCode::kInvalidArgument, "the picture must have at least one pixel in width and height");
-  return {width, height, {rgb, rgb + static_cast<size_t>(width) * static_cast<size_t>(height) * 3}};
+  return {{}, rgb, width, height, text_or(name, "picture")};
 }
+
+Picture file_of(const char* path) { return {path, nullptr, 0, 0, {}}; }
 
 NoticeCallback notices(actmatch_notice_callback callback, void* user) {
   if (!callback) return {};
@@ -34,7 +36,7 @@ std::vector<Picture> pictures_of(const actmatch_picture* given, size_t count) {
     const auto p = merged<actmatch_picture>(at, [](actmatch_picture* picture) { *picture = {}; });
     if (at->struct_size != size)
       throw actmatch::Error(actmatch::ErrorCode::kInvalidArgument, "all pictures of an array must have the same struct_size");
-    pictures.push_back(p.path ? Picture{p.path, {}, {}} : Picture{{}, image_of(p.rgb, p.width, p.height), text_or(p.name, "picture")});
+    pictures.push_back(p.path ? file_of(p.path) : pixels_of(p.rgb, p.width, p.height, p.name));
   }
   return pictures;
 }
@@ -278,7 +280,7 @@ actmatch_status actmatch_explainer_run_file(actmatch_explainer* explainer, const
     require(explainer, "explainer");
     require(image_path, "image_path");
     require(result, "result");
-    *result = new actmatch_result{explainer->session->run_file(image_path, relay(callback, user))};
+    *result = new actmatch_result{explainer->session->run(file_of(image_path), relay(callback, user))};
   });
 }
 
@@ -288,8 +290,7 @@ actmatch_status actmatch_explainer_run_rgb(actmatch_explainer* explainer, const 
   return guarded([&] {
     require(explainer, "explainer");
     require(result, "result");
-    const actmatch::Image image = image_of(rgb, width, height);
-    *result = new actmatch_result{explainer->session->run_picture(image, text_or(name, "picture"), relay(callback, user))};
+    *result = new actmatch_result{explainer->session->run(pixels_of(rgb, width, height, name), relay(callback, user))};
   });
 }
 

@@ -157,30 +157,25 @@ nlohmann::ordered_json ExplainSession::info() const {
           {"labels_from", labels_from_}};
 }
 
-Result ExplainSession::run_file(const std::string& path, const ExplainProgressCallback& progress) { return run({path, {}, {}}, progress); }
-
-Result ExplainSession::run_picture(const Image& image, const std::string& name, const ExplainProgressCallback& progress) {
-  return run({{}, image, name}, progress);
-}
-
 PreparedPicture ExplainSession::prepare(const Picture& picture) const {
   PreparedPicture prepared;
   prepared.provenance = common_;
   try {
     Provenance& provenance = prepared.provenance;
-    Image decoded;
+    Image image;
     if (!picture.path.empty()) {
       const auto bytes = read_file(picture.path);
       provenance.title = std::filesystem::path(picture.path).filename().string();
       provenance.image = absolute_path(picture.path);
       provenance.image_sha256 = sha256_hex(bytes);
-      decoded = decode_image(bytes, picture.path);
+      image = decode_image(bytes, picture.path);
     } else {
       provenance.title = picture.name;
+      const auto size = static_cast<size_t>(picture.width) * static_cast<size_t>(picture.height) * 3;
+      image = {picture.width, picture.height, {picture.rgb, picture.rgb + size}};
     }
     const ClassifierShape& shape = classifier_.shape();
-    prepared.fitted = fit_image(picture.path.empty() ? picture.image : decoded, preprocess_, static_cast<int>(shape.width),
-                                static_cast<int>(shape.height));
+    prepared.fitted = fit_image(image, preprocess_, static_cast<int>(shape.width), static_cast<int>(shape.height));
     prepared.input = make_input(shape, prepared.fitted, preprocess_);
     prepared.input.label = label_;
   } catch (...) {
@@ -207,8 +202,21 @@ Result ExplainSession::run(const Picture& picture, const ExplainProgressCallback
   PreparedPicture prepared = prepare(picture);
   if (prepared.error) std::rethrow_exception(prepared.error);
   Watch watch(classifier_, progress);
-  Explainer::Outcome outcome = explainer_->explain(prepared.input, settings_, watch.callback());
-  return finish(std::move(prepared), std::move(outcome), 1);
+  for (BatchSize size(*explainer_, classifier_, 1, 1);;) {
+    try {
+      Explainer::Outcome outcome = explainer_->explain(prepared.input, settings_, watch.callback());
+      return finish(std::move(prepared), std::move(outcome), 1);
+    } catch (const Error& e) {
+      if (!made_smaller(size, e)) throw;
+    }
+  }
+}
+
+bool ExplainSession::made_smaller(BatchSize& size, const Error& error) const {
+  if (error.code() != ErrorCode::kOutOfMemory) return false;
+  const std::string what = size.reduce();
+  if (!what.empty()) model_->notice(what);
+  return !what.empty();
 }
 
 }  // namespace actmatch::api

@@ -12,6 +12,7 @@
 #include "engine/api/labels.h"
 #include "engine/api/model_session.h"
 #include "engine/api/result.h"
+#include "engine/explain/batch_size.h"
 #include "engine/explain/explainer.h"
 #include "engine/image/preprocess.h"
 
@@ -23,8 +24,9 @@ ExplainInput make_input(const ClassifierShape& shape, const Image& fitted, const
 
 // A picture that is to be explained: a file, or pixels under a name.
 struct Picture {
-  std::string path;  // empty: the pixels
-  Image image;
+  std::string path;              // empty: the pixels
+  const uint8_t* rgb = nullptr;  // the caller's, as in an Image
+  int width = 0, height = 0;
   std::string name;
 };
 
@@ -45,8 +47,7 @@ class ExplainSession {
   ExplainSession(std::shared_ptr<ModelSession> model, const actmatch_explain_options& options);
 
   nlohmann::ordered_json info() const;
-  Result run_file(const std::string& path, const ExplainProgressCallback& progress);
-  Result run_picture(const Image& image, const std::string& name, const ExplainProgressCallback& progress);
+  Result run(const Picture& picture, const ExplainProgressCallback& progress);
   // Explains all pictures, `batch` at once (0: as many as suits the device). Reading them ahead and handing results on happen beside that.
   // What is wrong with one picture goes to the sink under its number. Throws what ends the whole run (kCancelled: the progress callback or
   // the sink wanted that; kOutOfMemory: not even one picture fits); what was finished before has then been handed on.
@@ -64,7 +65,8 @@ class ExplainSession {
   // Any thread may call these two.
   PreparedPicture prepare(const Picture& picture) const;
   Result finish(PreparedPicture picture, Explainer::Outcome outcome, int64_t batch) const;
-  Result run(const Picture& picture, const ExplainProgressCallback& progress);
+  // After an error: did memory run out, and is there something to be made smaller? Then it was, and the user was told.
+  bool made_smaller(BatchSize& size, const Error& error) const;
 
   std::shared_ptr<ModelSession> model_;
   Classifier& classifier_;

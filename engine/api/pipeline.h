@@ -1,6 +1,7 @@
 // Work beside the device: what is needed next is made ahead of time, what is finished is handed on, while the calling thread does neither.
 #pragma once
 
+#include <algorithm>
 #include <chrono>
 #include <condition_variable>
 #include <deque>

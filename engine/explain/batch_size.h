@@ -24,7 +24,8 @@ int64_t choose_batch(const BatchFacts& facts);
 
 class BatchSize {
  public:
-  // `asked`: so many, 0: as choose_batch() says. The explainer is ready for a batch of one, by which its needs are judged.
+  // `asked`: so many, 0: as choose_batch() says, where the explainer's needs are judged by the batch that it is ready for. Throws
+  // kOutOfMemory where it is not ready for any and cannot be made so.
   BatchSize(Explainer& explainer, Classifier& classifier, int64_t asked, int64_t pictures);
 
   int64_t get() const { return size_; }

@@ -139,6 +139,16 @@ Classifier::Training& Classifier::gradient_program(int64_t batch) {
   return it->second;
 }
 
+size_t Classifier::program_bytes() const {
+  size_t bytes = 0;
+  for (const auto* programs : {&forward_programs_, &gradient_programs_})
+    for (const auto& [batch, training] : *programs) {
+      const MemoryReport report = training.program->memory();
+      bytes += report.arena_bytes + report.weight_bytes + report.exposed_bytes;
+    }
+  return bytes;
+}
+
 void Classifier::limit_batch(int64_t most) {
   max_batch_ = std::min(max_batch_, most);
   for (auto* programs : {&forward_programs_, &gradient_programs_}) programs->erase(programs->upper_bound(max_batch_), programs->end());

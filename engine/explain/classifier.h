@@ -53,6 +53,8 @@ class Classifier {
   void limit_batch(int64_t most);
   // Called before each batch of logits(); what it throws ends the work. This is how a stop request gets through to long checks.
   void before_each_batch(std::function<void()> hook) { before_batch_ = std::move(hook); }
+  // Bytes that the programs of logits() and gradient_program() take, made so far.
+  size_t program_bytes() const;
   // Images the classifier has seen since it was made.
   int64_t images_run() const { return images_run_; }
   void count_images(int64_t n) { images_run_ += n; }

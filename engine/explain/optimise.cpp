@@ -102,6 +102,8 @@ void Optimiser::prepare(int64_t batch) {
   if (!state_->step || state_->step->batch() != batch) state_->prepare(batch);
 }
 
+int64_t Optimiser::ready() const { return state_->step ? state_->step->batch() : 0; }
+
 size_t Optimiser::estimate_bytes(int64_t batch) const {
   ACTMATCH_CHECK(state_->step, "a batch that fits is prepared first");
   const OptimisationStep::Memory m = state_->step->memory();

@@ -49,6 +49,7 @@ class Optimiser {
 
   // Makes ready for batches of `batch` pictures. Throws kOutOfMemory when that is too many; a smaller batch may be asked for then.
   void prepare(int64_t batch);
+  int64_t ready() const;  // the size that is ready; 0 after a failure
   // What a batch of that size takes of the device's memory, judged by the size that is ready.
   size_t estimate_bytes(int64_t batch) const;
 

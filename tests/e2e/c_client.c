@@ -17,6 +17,14 @@ static int stop_at_once(const actmatch_progress* progress, void* user) {
   return 1;
 }
 
+/* Counts what arrives in order; frees it. */
+static int receive(size_t index, actmatch_result* result, actmatch_status status, const char* message, void* user) {
+  size_t* next = (size_t*)user;
+  if (index == *next && status == ACTMATCH_OK && result && !message) ++*next;
+  actmatch_result_free(result);
+  return 0;
+}
+
 #define EXPECT(condition) \
   if (!(condition)) return __LINE__
 
@@ -27,6 +35,9 @@ int actmatch_c_client(const char* model_path, const char* image_path, const char
   actmatch_explain_options options;
   actmatch_summary summary;
   actmatch_explanation explanation;
+  actmatch_picture pictures[2];
+  actmatch_batch_options batch;
+  size_t received = 0;
   int64_t last_step = 0;
   const char* text = NULL;
 
@@ -69,6 +80,14 @@ int actmatch_c_client(const char* model_path, const char* image_path, const char
   explanation.p_e = -1.0;
   EXPECT(actmatch_result_explanation(result, 0, &explanation) == ACTMATCH_OK);
   EXPECT(explanation.p_e == -1.0 && explanation.label_kept == 1);
+
+  memset(pictures, 0, sizeof(pictures));
+  pictures[0].struct_size = pictures[1].struct_size = sizeof(actmatch_picture);
+  pictures[0].path = pictures[1].path = image_path;
+  actmatch_batch_options_init(&batch);
+  batch.batch = 2;
+  EXPECT(actmatch_explainer_run_batch(explainer, pictures, 2, &batch, NULL, receive, &received) == ACTMATCH_OK);
+  EXPECT(received == 2);
 
   actmatch_result_free(result);
   actmatch_explainer_free(explainer);

@@ -128,6 +128,8 @@ TEST_F(BadInput, Flags) {
                                                                                      {"--seed", "x"},
                                                                                      {"--generator", "gan"},
                                                                                      {"--precision", "fp16"},
+                                                                                     {"--batch", "0"},
+                                                                                     {"--batch", "many"},
                                                                                      {"--no-such-flag"}})
     expect_bad_flags(flags, 2, {"--help", flags.front()});
 }

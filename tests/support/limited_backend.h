@@ -2,6 +2,7 @@
 // is too much. Everything else is done by another backend.
 #pragma once
 
+#include <functional>
 #include <map>
 #include <memory>
 #include <string>
@@ -23,6 +24,7 @@ class LimitedBackend : public Backend {
   int64_t most_images = INT64_MAX;  // a graph of more is refused, however much memory there is
   Precision stated = Precision::kF32;
   std::string called = "limited", described = "a CPU with a limited memory";
+  std::function<bool()> lost;  // when it says so, nothing gets to the device any more
   size_t used = 0, most_used = 0;
   int64_t refusals = 0;
 
@@ -48,7 +50,10 @@ class LimitedBackend : public Backend {
     buffers_.erase(address);
     inner_.release(address);
   }
-  void upload(float* device, const float* host, size_t count) override { inner_.upload(device, host, count); }
+  void upload(float* device, const float* host, size_t count) override {
+    if (lost && lost()) throw Error(ErrorCode::kUnsupported, "the device is lost; start the program again");
+    inner_.upload(device, host, count);
+  }
   void download(float* host, const float* device, size_t count) override { inner_.download(host, device, count); }
   Kernels& kernels() override { return inner_.kernels(); }
   Precision precision() const override { return stated; }

@@ -30,7 +30,10 @@ int devices() {
 void add_devices(CLI::App& app, Action& action) {
   CLI::App* c =
       app.add_subcommand("devices", "List the devices that can be used, and why a GPU cannot; the first is what --device auto takes");
-  c->footer(footer("actmatch devices"));
+  c->footer(
+      "GPUs are served by the module libactmatch_cuda.so beside the program, in lib/actmatch of its prefix, or in a folder that\n"
+      "ACTMATCH_MODULE_PATH names.\n\n" +
+      footer("actmatch devices"));
   c->callback([&action] { action = devices; });
 }
 

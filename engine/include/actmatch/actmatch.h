@@ -173,7 +173,7 @@ ACTMATCH_API actmatch_status actmatch_explainer_run_rgb(actmatch_explainer* expl
                                                         const char* name, actmatch_progress_callback callback, void* user,
                                                         actmatch_result** result);
 
-/* One of many pictures: a file, or pixels as for actmatch_explainer_run_rgb. */
+/* One of many pictures: a file, or pixels as for actmatch_explainer_run_rgb, which must stay there until the run ends. */
 typedef struct actmatch_picture {
   size_t struct_size; /* the same in all of an array */
   const char* path;   /* NULL: the pixels */

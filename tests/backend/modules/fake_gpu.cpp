@@ -1,6 +1,8 @@
 // A module as libactmatch_cuda.so is one, with two GPUs that are CPUs with a limited memory. ACTMATCH_FAKE_GPU_BYTES is how much they have,
-// ACTMATCH_FAKE_GPU_BATCH the batch that they prefer, ACTMATCH_FAKE_GPU_NOTICE something that they have to say.
+// ACTMATCH_FAKE_GPU_BATCH the batch that they prefer, ACTMATCH_FAKE_GPU_NOTICE something that they have to say, ACTMATCH_FAKE_GPU_LOST a
+// file with whose making they are lost.
 #include <cstdlib>
+#include <filesystem>
 #include <string>
 
 #include "engine/backend/module.h"
@@ -22,6 +24,8 @@ bool make_backend(std::unique_ptr<Backend>& backend, const ModuleOptions& option
     gpu->stated = options.precision;
     if (const char* bytes = std::getenv("ACTMATCH_FAKE_GPU_BYTES")) gpu->memory = std::stoull(bytes);
     if (const char* batch = std::getenv("ACTMATCH_FAKE_GPU_BATCH")) gpu->preferred = std::stoll(batch);
+    if (const char* file = std::getenv("ACTMATCH_FAKE_GPU_LOST"))
+      gpu->lost = [path = std::string(file)] { return std::filesystem::exists(path); };
     if (const char* notice = std::getenv("ACTMATCH_FAKE_GPU_NOTICE"); notice && options.notice) options.notice(notice);
     backend = std::move(gpu);
   });
