@@ -1,4 +1,5 @@
 # bench_kernels --list names a case for every launcher of kernels/cuda*.h.
+cmake_minimum_required(VERSION 3.22)
 execute_process(COMMAND ${PROGRAM} --list OUTPUT_VARIABLE listed RESULT_VARIABLE status)
 if(NOT status EQUAL 0)
   message(FATAL_ERROR "${PROGRAM} --list ended with ${status}")
