@@ -134,7 +134,7 @@ row() {
   local figure
   figure=$(plain "$4")
   rows+=("$1"$'\t'"$2"$'\t'"$3"$'\t'"$figure")
-  printf '%-26s %-8s %7s s  %s\n' "$1" "$2" "$3" "$figure"
+  printf '%-32s %-8s %8s  %s\n' "$1" "$2" "$3" "$figure"
   [[ "$2" == failed ]] && status=1
   return 0
 }
@@ -294,7 +294,7 @@ stage_kernels() {
   cp "$work/kernels.out" "$out/bench_kernels.txt"
   local figure
   # Cases that memory bounds: the median share of the copy's rate, and how many reach three quarters of it.
-  figure=$(awk '$(NF - 1) == "memory" && $NF ~ /%$/ { share[++n] = $NF + 0; if ($NF + 0 >= 75) ++good }
+  figure=$(awk 'NF > 1 && $(NF - 1) == "memory" && $NF ~ /%$/ { share[++n] = $NF + 0; if ($NF + 0 >= 75) ++good }
     END { if (!n) { print "no case bound by memory"; exit }
       for (i = 1; i <= n; ++i) for (j = i + 1; j <= n; ++j) if (share[j] < share[i]) { t = share[i]; share[i] = share[j]; share[j] = t }
       printf "bound by memory: %d cases, median %d%% of the copy rate, %d at 75%% or more", n, share[int((n + 1) / 2)], good }' "$work/kernels.out")
@@ -412,7 +412,8 @@ sys.exit(0 if torch.cuda.is_available() else print(f"torch {torch.__version__} h
     while read -r line; do
       found=1
       case "$line" in
-        *"ms a step"*) row "peer $model ${line%% *}" ok "" "${line#* }" ;;
+        *largest*"too much") row "peer $model ${line%% *}" failed "" "${line#* }" ;;
+        *largest* | *"ms a step"*) row "peer $model ${line%% *}" ok "" "${line#* }" ;;
         *"the "*"were over") row "peer $model ${line%% *}" skipped "" "${line#* }" ;;
         *) row "peer $model ${line%% *}" partial "" "${line#* }" ;;
       esac
@@ -446,6 +447,15 @@ write_json() {
   } >"$out/device_check.json"
 }
 
+# Whatever happens, what there is gets written.
+finish() {
+  if ((!finished)); then
+    row device_check failed "" "ended before its time, see log.txt"
+    write_json
+  fi
+  rm -rf "$work"
+}
+
 run() {
   dir=$(cd "${1:-$here}" && pwd) || die "there is no folder $1"
   [[ -f "$dir/PACKED" ]] || die "$dir was not made by 'device_check.sh pack'"
@@ -454,11 +464,13 @@ run() {
   out=$(cd "$out" && pwd)
   rm -f "$out"/{device_check,bench_kernels,device}.json "$out"/bench_kernels.txt
   work=$(mktemp -d)
-  trap 'rm -rf "$work"' EXIT
+  finished=0
+  trap finish EXIT
   bin=$work/bin
   mkdir -p "$bin" "$work/lib" "$work/models"
   : >"$out/log.txt"
   find_libraries
+  printf '%-32s %-8s %8s  %s\n' stage status seconds figure
   stage_programs
   stage_device
   stage_description
@@ -470,14 +482,8 @@ run() {
   # Where threads share memory; the large ones of the rest would take minutes.
   stage_sanitizer racecheck "${RACECHECK_SECONDS:-50}" "${RACECHECK_FILTER:-CudaBench.*:*CudaTap*:CudaTest.*:Reduce.*:Softmax.*:Movement.Transposes*:CudaConvTest.*}"
   stage_peers
+  finished=1
   write_json
-  echo
-  printf '%-32s %-8s %9s  %s\n' stage status seconds figure
-  local line stage state took figure
-  for line in "${rows[@]}"; do
-    IFS='|' read -r stage state took figure <<<"${line//$'\t'/|}"
-    printf '%-32s %-8s %9s  %s\n' "$stage" "$state" "$took" "$figure"
-  done
   echo
   echo "$(seconds_since "$begun") s; $out/device_check.json, log.txt beside it"
   exit "$status"

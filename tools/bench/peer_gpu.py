@@ -41,6 +41,9 @@ VARIANTS = {  # name: (type of the classifier, TF32, torch.compile, CUDA graph)
     "compiled-tf32": (torch.float32, True, True, True),
     "compiled-fp32": (torch.float32, False, True, True),
 }
+# Largest distance of compiled gradients from eager ones, as a share of their size: a compiler that miscompiles is no peer. Rounding makes up
+# a few percent in bfloat16, where hard masks and max pools turn small differences into other choices.
+GRADIENT_BOUND = {torch.float32: 0.02, torch.bfloat16: 0.2}
 BACKGROUND_POOL = 12  # all kinds of background, grids of all sizes; when only time matters they repeat
 WARM_UP = 4
 
@@ -225,6 +228,16 @@ class Job:
             self.number.add_(1)
 
 
+def gradient_difference(job):
+    """Of the compiled step from the same step uncompiled, relative."""
+    gradients = []
+    for losses in (job.losses, job.forward):
+        losses(job.s, job.area, job.number)[0].backward()
+        gradients.append(job.s.grad.double())
+        job.s.grad = None
+    return float((gradients[1] - gradients[0]).norm() / gradients[0].norm())
+
+
 def recorded(job):
     """The step as a CUDA graph: what it returns runs one step."""
     stream = torch.cuda.Stream()
@@ -250,6 +263,9 @@ def measure(setting, name, batch, device, options):
     synchronize = torch.cuda.synchronize if on_gpu else lambda: None
     made = time.perf_counter()
     job = Job(setting, batch, dtype, compiled, device, options.steps, min(BACKGROUND_POOL, options.steps))
+    difference = gradient_difference(job) if compiled else 0.0
+    if not difference <= GRADIENT_BOUND[dtype]:
+        raise RuntimeError(f"the compiled gradients are off by {100 * difference:.1f} % of those without torch.compile")
     if graph and on_gpu:
         step = recorded(job)
     else:
@@ -269,7 +285,7 @@ def measure(setting, name, batch, device, options):
     if not torch.isfinite(job.trace).all():
         raise RuntimeError("the losses are no numbers")
     row = {"variant": name, "batch": batch, "ms_per_step": 1e3 * seconds, "ms_least": 1e3 * min(times), "ms_most": 1e3 * max(times),
-           "pictures_steps_per_second": batch / seconds, "cuda_graph": graph and on_gpu, "compiled": compiled, "seconds_to_prepare": made}
+           "pictures_steps_per_second": batch / seconds, "cuda_graph": graph and on_gpu, "compiled": compiled, "gradient_difference": difference, "seconds_to_prepare": made}
     if on_gpu:
         row["peak_mib"] = torch.cuda.max_memory_allocated() / 2**20
     return row
