@@ -121,6 +121,12 @@ class Job:
         rows, columns = -(-self.H // cell), -(-self.W // cell)
         self.size = (rows * cell, columns * cell)
         self.mode = {"mode": "bilinear", "align_corners": False} if kind["smooth"] else {"mode": "nearest"}
+        # As two matrix products for the compiler, which makes of an interpolation's gradient a sum by atomic additions.
+        self.up = None
+        if compiled:
+            eye = lambda m: torch.eye(m, device=device)[None, None]
+            self.up = (F.interpolate(eye(rows), (self.size[0], rows), **self.mode)[0, 0, :self.H].contiguous(),
+                       F.interpolate(eye(columns), (columns, self.size[1]), **self.mode)[0, 0, :, :self.W].contiguous())
         self.s = torch.full((batch, 1, rows, columns), float(kind.get("initial_logit", 0.0)), device=device, requires_grad=True)
         rate = recipe["learning_rate"]
         options = {"lr": rate[kind["kind"]] if isinstance(rate, dict) else rate,
@@ -137,7 +143,6 @@ class Job:
         self.area = torch.full((batch,), float(self.schedule.get("start", 1.0)), dtype=torch.float64, device=device)
         self.best_area = torch.ones(batch, dtype=torch.float64, device=device)
         self.best = torch.zeros(batch, n, device=device)
-        self.ranks = torch.arange(n, device=device)[None]
         self.trace = torch.zeros(steps, len(TERMS), batch, device=device)
         self.forward, self.control = self.losses, self.controller
         if compiled:
@@ -156,14 +161,20 @@ class Job:
         return {name: place(value) for name, value in classifier.constants.items()}
 
     def masks(self, s, area):
-        s = F.interpolate(s, self.size, **self.mode)[:, 0, :self.H, :self.W].reshape(self.batch, -1)
+        if self.up is None:
+            s = F.interpolate(s, self.size, **self.mode)[:, 0, :self.H, :self.W].reshape(self.batch, -1)
+        else:
+            s = (self.up[0] @ s[:, 0] @ self.up[1]).reshape(self.batch, -1)
         if not self.scheduled:
             return (s.detach() > 0).to(s.dtype), torch.sigmoid(s)
         n = s.shape[1]
-        values, order = torch.sort(s.detach(), dim=1, descending=True, stable=True)
+        still = s.detach()
+        values = torch.sort(still, dim=1, descending=True).values
         k = torch.ceil(area.float().double() * n * (1 - 2.0**-22)).clamp(0, n).long()[:, None]
-        hard = torch.zeros_like(values).scatter(1, order, (self.ranks < k).to(values.dtype))
         kept, dropped = values.gather(1, (k - 1).clamp_min(0)), values.gather(1, k.clamp_max(n - 1))
+        above, equal = still > kept, still == kept
+        missing = k - above.sum(1, keepdim=True)  # of equal ones, the first so many
+        hard = (above | (equal & (equal.cumsum(1) <= missing))).to(s.dtype)
         threshold = kept / 2 + dropped / 2
         return hard, torch.sigmoid((s - threshold) / self.schedule["temperature"])
 
