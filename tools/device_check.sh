@@ -29,6 +29,7 @@ usage() {
 MOST_MIB=60
 PROGRAMS=(test_gpu bench_kernels actmatch actmatch_bench make_random_resnet) # what a package is pointless without
 OPTIONAL=(libactmatch_cuda.so actmatch_device_json test_ops_gpu test_explain_gpu test_backend_gpu)
+PRECISION_TESTS=(test_ops_gpu test_explain_gpu) # run once for each precision
 # What the other machine has.
 NEWEST=(GLIBC 2.34 GLIBCXX 3.4.30 CXXABI 1.3.13)
 PRESENT='^(linux-vdso|ld-linux|libc|libm|libdl|librt|libpthread|libresolv|libstdc\+\+|libgcc_s|libcuda|libcudart|libnvrtc|libcudnn|libcublas)[-_a-zA-Z0-9]*\.so'
@@ -235,26 +236,45 @@ counts() {
     END { printf "%d passed, %d failed, %d skipped", ok, failed, skipped }' "$1"
 }
 
+# $1: what to call it. $2: seconds. The rest: the command.
+test_program() {
+  local name=$1 start code=0
+  start=$(now)
+  ACTMATCH_DATA=$dir/data packed tests "$(at_most "$2")" "${@:3}" || code=$?
+  local seconds failed figure
+  seconds=$(seconds_since "$start") figure=$(counts "$work/tests.out")
+  failed=$(awk '/^\[  FAILED  \].* \(/ { printf " %s", $4 }' "$work/tests.out")
+  if grep -q 'loading shared libraries' "$work/tests.out"; then
+    row "tests $name" skipped "$seconds" "$(reason tests)"
+  elif ((code == 77)); then # GoogleTest has nothing for that
+    row "tests $name" skipped "$seconds" "$(tail -n 1 "$work/tests.out")"
+  elif ((code == 124 || code == 137)) && [[ -z "$failed" ]]; then
+    row "tests $name" partial "$seconds" "time was over: $figure"
+  elif ((code != 0)); then
+    row "tests $name" failed "$seconds" "$figure$failed$( ((code > 1)) && echo ", status $code")"
+  else
+    row "tests $name" ok "$seconds" "$figure"
+  fi
+}
+
 stage_tests() {
-  local program name start code budget=${TESTS_SECONDS:-90}
+  local program name precision begin rest
+  begin=$(now)
   for program in "$bin"/test_*; do
     [[ -x "$program" ]] || continue
     name=$(basename "$program")
-    if [[ -n "$no_device" ]]; then
-      row "tests $name" skipped 0 "$no_device"
-      continue
-    fi
-    start=$(now) code=0
-    ACTMATCH_DATA=$dir/data packed "$name" "$(at_most "$budget")" "$program" || code=$?
-    if grep -q 'loading shared libraries' "$work/$name.out"; then
-      row "tests $name" skipped "$(seconds_since "$start")" "$(reason "$name")"
-    elif ((code == 124 || code == 137)) && ! grep -q '^\[  FAILED  \]' "$work/$name.out"; then
-      row "tests $name" partial "$(seconds_since "$start")" "time was over: $(counts "$work/$name.out")"
-    elif ((code != 0)); then
-      row "tests $name" failed "$(seconds_since "$start")" "$(counts "$work/$name.out")$(awk '/^\[  FAILED  \].* \(/ { printf " %s", $4 }' "$work/$name.out")$( ((code > 1)) && echo ", status $code")"
-    else
-      row "tests $name" ok "$(seconds_since "$start")" "$(counts "$work/$name.out")"
-    fi
+    local precisions=("")
+    if [[ " ${PRECISION_TESTS[*]} " == *" $name "* ]]; then precisions=(fp32 bf16 tf32); fi
+    for precision in "${precisions[@]}"; do
+      rest=$((${TESTS_SECONDS:-130} - $(seconds_since "$begin" | cut -d. -f1)))
+      if [[ -n "$no_device" ]]; then
+        row "tests $name${precision:+ $precision}" skipped 0 "$no_device"
+      elif ((rest < 1)); then
+        row "tests $name${precision:+ $precision}" skipped 0 "the time for this stage was over"
+      else
+        test_program "$name${precision:+ $precision}" "$rest" env ${precision:+ACTMATCH_TEST_PRECISION="$precision"} "$program"
+      fi
+    done
   done
 }
 
@@ -289,7 +309,7 @@ stage_kernels() {
     return
   fi
   local start code=0 budget
-  start=$(now) budget=$(at_most "${KERNELS_SECONDS:-60}")
+  start=$(now) budget=$(at_most "${KERNELS_SECONDS:-50}")
   packed kernels $((budget + 10)) "$bin/bench_kernels" --seconds "$budget" --json "$out/bench_kernels.json" || code=$?
   cp "$work/kernels.out" "$out/bench_kernels.txt"
   local figure
@@ -331,7 +351,7 @@ no_backend() {
 }
 
 stage_speed() {
-  local why begin budget=${SPEED_SECONDS:-120} model batch precision name start code images=() image
+  local why begin budget=${SPEED_SECONDS:-100} model batch precision name start code images=() image
   why=$(no_backend)
   if [[ -n "$why" ]]; then
     row speed skipped 0 "$why"
@@ -371,7 +391,7 @@ stage_speed() {
 }
 
 stage_peers() {
-  local why="" begin budget=${PEERS_SECONDS:-110} model code images=() image start
+  local why="" begin budget=${PEERS_SECONDS:-90} model code images=() image start
   if ! command -v "$python" >/dev/null; then
     why="there is no $python"
   elif ! why=$("$python" -c '
@@ -398,7 +418,7 @@ sys.exit(0 if torch.cuda.is_available() else print(f"torch {torch.__version__} h
       row "peers $model" failed "$(seconds_since "$start")" "$(reason peers)"
       continue
     fi
-    budget=$(at_most $((${PEERS_SECONDS:-110} - $(seconds_since "$begin" | cut -d. -f1))))
+    budget=$(at_most $((${PEERS_SECONDS:-90} - $(seconds_since "$begin" | cut -d. -f1))))
     if ((budget < 20)); then
       row "peers $model" skipped 0 "the time for this stage was over"
       continue
@@ -470,6 +490,7 @@ run() {
   mkdir -p "$bin" "$work/lib" "$work/models"
   : >"$out/log.txt"
   find_libraries
+  export ACTMATCH_MODULE_PATH=$bin
   printf '%-32s %-8s %8s  %s\n' stage status seconds figure
   stage_programs
   stage_device
@@ -478,9 +499,9 @@ run() {
   make_models
   stage_kernels
   stage_speed
-  stage_sanitizer memcheck "${MEMCHECK_SECONDS:-70}" "${MEMCHECK_FILTER:-*}"
+  stage_sanitizer memcheck "${MEMCHECK_SECONDS:-60}" "${MEMCHECK_FILTER:-*}"
   # Where threads share memory; the large ones of the rest would take minutes.
-  stage_sanitizer racecheck "${RACECHECK_SECONDS:-50}" "${RACECHECK_FILTER:-CudaBench.*:*CudaTap*:CudaTest.*:Reduce.*:Softmax.*:Movement.Transposes*:CudaConvTest.*}"
+  stage_sanitizer racecheck "${RACECHECK_SECONDS:-40}" "${RACECHECK_FILTER:-CudaBench.*:*CudaTap*:CudaTest.*:Reduce.*:Softmax.*:Movement.Transposes*:CudaConvTest.*}"
   stage_peers
   finished=1
   write_json

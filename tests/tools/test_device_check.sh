@@ -32,6 +32,10 @@ END
 echo '[       OK ] A.One (1 ms)'
 echo '[  SKIPPED ] A.Two (1 ms)'
 END
+  program test_ops_gpu <<'END'
+[[ $ACTMATCH_TEST_PRECISION == tf32 ]] && echo 'this device has no tf32' && exit 77
+echo "[       OK ] B.$ACTMATCH_TEST_PRECISION (1 ms)"
+END
   program make_random_resnet <<<'true'
   program actmatch_bench <<'END'
 while (($#)); do [[ $1 == --out ]] && mkdir -p "$2" && echo '{"step": 1}' >"$2/engine.json"; shift; done
@@ -104,6 +108,8 @@ run env
 expect_code 0
 expect '^device +ok .*Pretended GPU'
 expect '^tests test_gpu +ok .*1 passed, 0 failed, 1 skipped'
+expect '^tests test_ops_gpu bf16 +ok .*1 passed'
+expect '^tests test_ops_gpu tf32 +skipped .*this device has no tf32'
 expect '^kernels +ok .*3 cases timed.*2 cases, median 50% of the copy rate, 1 at 75%'
 expect '^speed resnet50 B=64 bf16 +ok .*0.321 ms a step, 199.1 pictures x steps'
 expect '^explain, pictures: 4 +ok'
@@ -165,6 +171,7 @@ END
 run env TESTS_SECONDS=1
 expect_code 0
 expect '^tests test_gpu +partial .*time was over: 1 passed'
+expect '^tests test_ops_gpu fp32 +skipped .*time for this stage was over'
 expect '^memcheck +skipped .*Device not supported'
 expect '^speed +skipped .*no CUDA backend'
 finish_case
