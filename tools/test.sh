@@ -9,7 +9,7 @@ quick=0
 export OMP_NUM_THREADS=${OMP_NUM_THREADS:-1} # spinning threads make a shared machine slow
 
 tools/install_dependencies.sh build test
-cmake -S . -B build -G Ninja -DCMAKE_BUILD_TYPE=Release -DACTMATCH_TESTS=ON -DACTMATCH_WERROR=ON >/dev/null
+cmake -S . -B build -G Ninja -DCMAKE_BUILD_TYPE=Release -DACTMATCH_TESTS=ON -DACTMATCH_BENCH=ON -DACTMATCH_WERROR=ON >/dev/null
 cmake --build build
 
 if ((!quick)); then

@@ -6,10 +6,12 @@
 #include <map>
 #include <nlohmann/json.hpp>
 
+#include "engine/api/device.h"
 #include "engine/api/explain_session.h"
 #include "engine/core/error.h"
 #include "engine/image/file.h"
 #include "engine/image/npy.h"
+#include "tools/bench/classifier_passes.h"
 #include "tools/bench/clocks.h"
 #include "tools/bench/onednn_convs.h"
 
@@ -20,8 +22,9 @@ namespace {
 using Json = nlohmann::ordered_json;
 
 struct Flags {
-  std::string model, preprocess = "imagenet", image, recipe, out;
-  int64_t steps = 60;
+  std::string model, preprocess = "imagenet", recipe, out, device = "cpu", precision = "fp32";
+  std::vector<std::string> images;
+  int64_t steps = 60, batch = 1, runs = 1;
   int threads = 1, rounds = 30;
   uint64_t seed = 0;
   bool json = false;
@@ -50,79 +53,93 @@ Times step_time(const std::vector<Times>& stamps) {
   return median(turns);
 }
 
-struct NodeProfile {
-  std::string what, name, implementation;
-  double forward = 0, backward = 0;  // seconds, medians of wall time
+// Where the device works ahead, steps are reported several at a time: from the end of the first such group after the warm-up to the last
+// step.
+Times mean_step_time(const std::vector<Times>& stamps) {
+  const auto last = stamps.size() - 1;
+  const double mean = (stamps[last] - stamps[0]).wall / static_cast<double>(last);
+  size_t from = kWarmUp;
+  while (from < last / 2 && (stamps[from + 1] - stamps[from]).wall < mean / 4) ++from;
+  const Times t = stamps[last] - stamps[from];
+  const auto steps = static_cast<double>(last - from);
+  return {t.wall / steps, t.cpu / steps};
+}
+
+struct Runs {
+  Times step;   // median over the runs; on the CPU, of the steps in them
+  Times whole;  // of a run of all steps, median
+  std::vector<OptimisedMask> results;
 };
 
-// Runs the classifier's program of a step by itself. The numbers that go through it have the size of real ones, no more is needed.
-std::vector<NodeProfile> profile_classifier(Classifier::Training& net, const std::vector<float>& image, int rounds, Times* whole) {
-  Program& program = *net.program;
-  const Shape& shape = net.graph.value(net.ends.input).shape;
-  for (int64_t n = 0; n < shape[0]; ++n)
-    std::copy(image.begin(), image.end(), program.data(net.ends.input) + n * static_cast<int64_t>(image.size()));
-  for (ValueId tap : net.taps) std::fill_n(program.gradient(tap), element_count(net.graph.value(tap).shape), 1e-4f);
-  std::fill_n(program.gradient(net.ends.logits), element_count(net.graph.value(net.ends.logits).shape), 1e-2f);
-
-  std::vector<Times> total;
-  std::vector<NodeProfile> nodes;
-  std::vector<std::vector<double>> forward, backward;
-  program.forward(), program.backward();
-  for (int round = 0; round < rounds; ++round) {
+Runs run_steps(Optimiser& optimiser, const std::vector<Problem>& problems, const Flags& flags, bool works_ahead) {
+  if (works_ahead) {
+    // What is done once (plans are chosen, the step is recorded) is not the steps' time.
+    try {
+      optimiser.run(problems, flags.seed, [](const Progress& p) { return p.step < kWarmUp; });
+    } catch (const Error& e) {
+      if (e.code() != ErrorCode::kCancelled) throw;
+    }
+  }
+  Runs runs;
+  std::vector<Times> steps, wholes;
+  for (int64_t i = 0; i < flags.runs; ++i) {
+    std::vector<Times> stamps;
     const Times start = now();
-    program.forward(), program.backward();
-    total.push_back(now() - start);
+    runs.results = optimiser.run(problems, flags.seed, [&](const Progress& p) {
+      if (p.picture == 0) stamps.push_back(now());
+      return true;
+    });
+    wholes.push_back(now() - start);
+    for (const OptimisedMask& r : runs.results)
+      if (!r.failure.empty()) throw Error(ErrorCode::kInvalidArgument, r.failure);
+    steps.push_back(works_ahead ? mean_step_time(stamps) : step_time(stamps));
   }
-  program.enable_profiling(true);
-  for (int round = 0; round < rounds; ++round) {
-    program.forward(), program.backward();
-    const auto times = program.profile();
-    if (nodes.empty()) {
-      nodes.resize(times.size()), forward.resize(times.size()), backward.resize(times.size());
-      for (size_t i = 0; i < times.size(); ++i) {
-        const Node& node = net.graph.node(times[i].node);
-        const std::string& implementation = times[i].implementation;
-        const bool copy = implementation == "reorder" || implementation == "seed" || implementation == "wanted";
-        nodes[i] = {copy ? implementation : name_of(node.op()), node.name, implementation, 0, 0};
-      }
-    }
-    for (size_t i = 0; i < times.size(); ++i) {
-      forward[i].push_back(times[i].forward_seconds);
-      backward[i].push_back(times[i].backward_seconds);
-    }
-  }
-  for (size_t i = 0; i < nodes.size(); ++i) nodes[i].forward = median(forward[i]), nodes[i].backward = median(backward[i]);
-  *whole = median(total);
-  return nodes;
+  runs.step = median(steps);
+  runs.whole = median(wholes);
+  return runs;
 }
 
 Json list_of(const double* values, size_t count) { return std::vector<double>(values, values + count); }
 
 int run(const Flags& flags) {
-  api::ModelSession session(flags.model, {"cpu", flags.threads});
-  Classifier& classifier = session.classifier();
+  const auto backend = api::make_backend({flags.device, flags.threads, flags.precision, nullptr});
+  const bool on_cpu = backend->name() == "cpu";
+  const size_t free_before = backend->free_memory();
+  Classifier classifier(*backend,
+                        [model = onnx_import::Model::from_file(flags.model)](int64_t batch, const std::vector<std::string>& keep) {
+                          onnx_import::BuildOptions options;
+                          options.batch = batch;
+                          options.keep_values = keep;
+                          return model.build(options);
+                        });
   const ClassifierShape& shape = classifier.shape();
   const Preprocess preprocess = preprocess_preset(flags.preprocess);
-  const Image fitted = fit_image(read_image(flags.image), preprocess, static_cast<int>(shape.width), static_cast<int>(shape.height));
   ExplainSettings settings;
   settings.seed = flags.seed;
-  const Problem problem = make_problem(classifier, api::make_input(shape, fitted, preprocess), settings);
+  std::vector<Problem> pictures;
+  for (const std::string& path : flags.images) {
+    const Image fitted = fit_image(read_image(path), preprocess, static_cast<int>(shape.width), static_cast<int>(shape.height));
+    pictures.push_back(make_problem(classifier, api::make_input(shape, fitted, preprocess), settings));
+  }
+  std::vector<Problem> problems;  // the pictures in turn
+  for (int64_t i = 0; i < flags.batch; ++i) problems.push_back(pictures[static_cast<size_t>(i) % pictures.size()]);
+  const Problem& problem = problems.front();
   Recipe recipe = load_recipe(flags.recipe, false);
   recipe.steps = flags.steps;
 
-  Optimiser optimiser(classifier, recipe);
-  std::vector<Times> stamps;
-  const OptimisedMask result = optimiser.run(problem, flags.seed, [&](const Progress&) {
-    stamps.push_back(now());
-    return true;
-  });
+  Optimiser optimiser(classifier, recipe, flags.batch);
+  const Runs runs = run_steps(optimiser, problems, flags, !on_cpu);
+  const OptimisedMask& result = runs.results.front();
   const double peak = peak_mib();  // before the measurements below take memory of their own
-  const Times step = step_time(stamps);
+  const size_t taken = free_before - std::min(free_before, backend->free_memory());
+  const Times step = runs.step;
+  const double pictures_steps = static_cast<double>(flags.batch) / step.wall;
 
-  Classifier::Training net = classifier.compile_training(optimiser.passes_per_step(), optimiser.tap_names());
-  Times passes;
-  const auto nodes = profile_classifier(net, problem.x, flags.rounds, &passes);
-  const auto convolutions = time_convolutions(net.graph, flags.rounds, flags.threads);
+  Classifier::Training net = classifier.compile_training(optimiser.passes_per_step() * flags.batch, optimiser.tap_names());
+  const ClassifierPasses timed = time_classifier(*backend, net, problem.x, flags.rounds);
+  const Times passes = timed.whole;
+  const auto& nodes = timed.nodes;
+  const auto convolutions = on_cpu ? time_convolutions(net.graph, flags.rounds, flags.threads) : std::vector<ConvTimes>();
 
   std::map<std::string, double> by_kind;
   for (const NodeProfile& n : nodes) by_kind[n.what] += n.forward + n.backward;
@@ -132,17 +149,27 @@ int run(const Flags& flags) {
     bare.cpu += c.forward.cpu + c.backward.cpu;
   }
 
-  Json report{{"model", session.path()},
-              {"device", session.backend().description()},
+  const double passes_a_second = static_cast<double>(result.passes_per_step * flags.batch) / passes.wall;
+  Json report{{"model", api::absolute_path(flags.model)},
+              {"device", backend->description()},
+              {"precision", name_of(backend->precision())},
+              {"batch", flags.batch},
               {"threads", flags.threads},
               {"steps", result.steps},
               {"passes_per_step", result.passes_per_step},
               {"step", json_of(step)},
+              {"run", json_of(runs.whole)},
+              {"pictures_steps_per_second", pictures_steps},
               {"classifier_passes", json_of(passes)},
-              {"bare_convolutions", json_of(bare)},
-              {"step_over_bare_convolutions", step.cpu / bare.cpu},
+              {"classifier_implementation", timed.implementation},
+              {"classifier_image_passes_per_second", passes_a_second},
               {"program_mib", static_cast<double>(result.memory_bytes) / (1 << 20)},
               {"peak_rss_mib", peak}};
+  if (on_cpu) report["bare_convolutions"] = json_of(bare), report["step_over_bare_convolutions"] = step.cpu / bare.cpu;
+  if (free_before > 0) {
+    report["device_mib"] = static_cast<double>(taken) / (1 << 20);
+    report["device_mib_per_picture"] = static_cast<double>(taken) / (1 << 20) / static_cast<double>(flags.batch);
+  }
   for (const auto& [kind, seconds] : by_kind) report["profile_ms"][kind] = milliseconds(seconds);
   Json problem_json{{"label", problem.label},        {"p_x", problem.p_x},
                     {"colour", problem.colour},      {"seed", flags.seed},
@@ -154,10 +181,12 @@ int run(const Flags& flags) {
   problem_json["offset"] = list_of(problem.backgrounds.offset, channels);
   if (!flags.out.empty()) {
     make_folder(flags.out);
-    Tensor x(DType::kF32, {1, shape.channels, shape.height, shape.width});
-    std::copy(problem.x.begin(), problem.x.end(), x.data<float>());
+    Tensor x(DType::kF32, {static_cast<int64_t>(pictures.size()), shape.channels, shape.height, shape.width});
+    float* to = x.data<float>();
+    for (const Problem& p : pictures) to = std::copy(p.x.begin(), p.x.end(), to);
     write_npy(flags.out + "/x.npy", x);
   }
+  for (const Problem& p : pictures) problem_json["labels"].push_back(p.label);
   report["problem"] = problem_json;
   for (const TermTrace& t : result.losses) report["terms"][t.term] = t.values;
   for (const NodeProfile& n : nodes)
@@ -177,16 +206,21 @@ int run(const Flags& flags) {
     return 0;
   }
 
-  std::printf("%s, %d thread(s), %lld images a step\n", report["device"].get<std::string>().c_str(), flags.threads,
-              static_cast<long long>(result.passes_per_step));
+  std::printf("%s, %s, %d thread(s), %lld picture(s), %lld images a step for each\n", report["device"].get<std::string>().c_str(),
+              flags.precision.c_str(), flags.threads, static_cast<long long>(flags.batch), static_cast<long long>(result.passes_per_step));
   std::printf("%-26s %9s %9s\n", "ms, medians", "wall", "cpu");
-  const auto row = [](const char* what, Times t) { std::printf("%-26s %9.2f %9.2f\n", what, milliseconds(t.wall), milliseconds(t.cpu)); };
+  const auto row = [](const char* what, Times t) { std::printf("%-26s %9.3f %9.3f\n", what, milliseconds(t.wall), milliseconds(t.cpu)); };
   row("step", step);
   row("  classifier's passes", passes);
-  row("bare convolutions", bare);
-  std::printf("step / bare convolutions   %9.2f %9.2f\n", step.wall / bare.wall, step.cpu / bare.cpu);
-  std::printf("program memory %.1f MiB, peak resident %.1f MiB\n", static_cast<double>(result.memory_bytes) / (1 << 20), peak);
-  std::printf("\nclassifier's passes by operator, ms of wall time\n");
+  if (on_cpu) {
+    row("bare convolutions", bare);
+    std::printf("step / bare convolutions   %9.2f %9.2f\n", step.wall / bare.wall, step.cpu / bare.cpu);
+  }
+  std::printf("%.1f pictures x steps a second, %.0f images a second through the classifier, forward and backward\n", pictures_steps,
+              passes_a_second);
+  std::printf("program memory %.1f MiB a picture, peak resident %.1f MiB\n", static_cast<double>(result.memory_bytes) / (1 << 20), peak);
+  if (free_before > 0) std::printf("device memory %.1f MiB\n", static_cast<double>(taken) / (1 << 20));
+  if (!by_kind.empty()) std::printf("\nclassifier's passes by operator, ms of wall time\n");
   for (const auto& [kind, seconds] : by_kind) std::printf("  %-14s %8.2f\n", kind.c_str(), milliseconds(seconds));
   std::printf("\n%-8s %12s %12s\n", "term", "first step", "last step");
   for (const TermTrace& t : result.losses)
@@ -200,9 +234,15 @@ int run(const Flags& flags) {
 
 int main(int argc, char** argv) {
   actmatch::bench::Flags flags;
-  CLI::App app{"Times one optimisation step of actmatch on the CPU"};
+  CLI::App app{"Times one optimisation step of actmatch"};
   app.add_option("MODEL", flags.model, "ONNX file of an image classifier")->required();
-  app.add_option("--image", flags.image, "a picture")->required();
+  app.add_option("--image", flags.images, "a picture; several fill a batch in turn")->required();
+  app.add_option("--device", flags.device, "cpu")->capture_default_str();
+  app.add_option("--precision", flags.precision, "fp32, tf32 or bf16")->capture_default_str();
+  app.add_option("--batch", flags.batch, "pictures at once")->capture_default_str()->check(CLI::Range(1, 65536));
+  app.add_option("--runs", flags.runs, "runs of all steps, of which the median is taken")
+      ->capture_default_str()
+      ->check(CLI::Range(1, 1000));
   app.add_option("--recipe", flags.recipe, "name or JSON file")->required();
   app.add_option("--preprocess", flags.preprocess, "preset: imagenet, tf, caffe, unit, raw")->capture_default_str();
   app.add_option("--steps", flags.steps, "optimisation steps")->capture_default_str()->check(CLI::Range(12, 1000000));

@@ -1,0 +1,188 @@
+#!/usr/bin/env bash
+# tools/device_check.sh run on packages whose programs only pretend: what it makes of successes, failures, time that runs out and of things that
+# are missing. Needs neither a GPU nor a build.
+#   test_device_check.sh SOURCE_DIR
+set -euo pipefail
+source=$1
+scratch=$(mktemp -d)
+trap 'rm -rf "$scratch"' EXIT
+failures=0
+
+# A program of the package: a shell script.
+program() {
+  mkdir -p "$scratch/package/bin"
+  { echo '#!/bin/bash' && cat; } | gzip -c >"$scratch/package/bin/$1.gz"
+}
+fresh_package() {
+  rm -rf "$scratch/package" "$scratch/out"
+  mkdir -p "$scratch/package"/{bin,lib,data/models,data/images}
+  cp "$source/tools/device_check.sh" "$scratch/package/"
+  echo "commit none" >"$scratch/package/PACKED"
+  touch "$scratch/package/data/images/"{a,b}.jpg
+  program bench_kernels <<'END'
+while (($#)); do [[ $1 == --json ]] && echo '{"kernels": []}' >"$2"; shift; done
+echo 'Pretended GPU, compute capability 9.0, CUDA 13.0'
+echo 'adam  B64 CSAE   100.00      4000      0.00  memory    90%'
+echo 'fill  B64        100.00      4000      0.00  memory    50%'
+echo 'advance  1         1.00         0      0.00  launch   100%'
+echo
+echo '3 cases timed, 0 failed, 0 not run'
+END
+  program test_gpu <<'END'
+echo '[       OK ] A.One (1 ms)'
+echo '[  SKIPPED ] A.Two (1 ms)'
+END
+  program test_ops_gpu <<'END'
+[[ $ACTMATCH_TEST_PRECISION == tf32 ]] && echo 'this device has no tf32' && exit 77
+echo "[       OK ] B.$ACTMATCH_TEST_PRECISION (1 ms)"
+END
+  program make_random_resnet <<<'true'
+  program actmatch_bench <<'END'
+while (($#)); do [[ $1 == --out ]] && mkdir -p "$2" && echo '{"step": 1}' >"$2/engine.json"; shift; done
+echo 'step                           0.321     0.300'
+echo '199.1 pictures x steps a second, 99 images a second'
+END
+  program actmatch <<<'exit 0'
+  program libactmatch_cuda.so <<<''
+}
+# Runs the package; its table in $scratch/table, its exit status in $code.
+run() {
+  code=0
+  OUT=$scratch/out PATH=$scratch/path:$PATH PYTHON=${PYTHON:-/nonexistent/python3} "$@" bash "$scratch/package/device_check.sh" run >"$scratch/table" 2>&1 || code=$?
+}
+expect() {
+  if ! grep -qE "$1" "$scratch/table"; then
+    echo "FAILED: $case: no line like '$1'"
+    failures=$((failures + 1))
+  fi
+}
+expect_code() {
+  if ((code != $1)); then
+    echo "FAILED: $case: exit status $code, not $1"
+    failures=$((failures + 1))
+  fi
+}
+finish_case() {
+  if [[ -e "$scratch/package/PACKED" ]] && command -v python3 >/dev/null && ! python3 -c 'import json, sys; json.load(open(sys.argv[1]))' "$scratch/out/device_check.json"; then
+    echo "FAILED: $case: device_check.json is no JSON"
+    failures=$((failures + 1))
+  fi
+  if ((failures > failures_before)); then cat "$scratch/table"; fi
+  failures_before=$failures
+}
+failures_before=0
+
+mkdir -p "$scratch/path"
+cat >"$scratch/path/compute-sanitizer" <<'END'
+#!/bin/bash
+echo '[       OK ] A.One (1 ms)'
+echo '========= ERROR SUMMARY: 0 errors'
+END
+chmod +x "$scratch/path/compute-sanitizer"
+
+# A Python that has PyTorch and runs the peer.
+cat >"$scratch/path/some-python" <<'END'
+#!/bin/bash
+[[ "$1" == *peer_gpu.py ]] || exit 0
+echo 'eager-fp32     B=1        1.500 ms a step,      666.7 pictures x steps a second'
+echo 'compiled-bf16  B=64  the 70 s were over'
+echo 'compiled-bf16  B=1   RuntimeError: the compiled gradients are off'
+echo 'eager-fp32     largest difference from the engine losses 1.0e-05'
+exit 1
+END
+chmod +x "$scratch/path/some-python"
+
+case="all is well, with a peer"
+fresh_package
+run env PYTHON="$scratch/path/some-python"
+expect_code 0
+expect '^peer resnet18 eager-fp32 +ok +B=1 1.500 ms a step'
+expect '^peer resnet18 compiled-bf16 +skipped +B=64 the 70 s were over'
+expect '^peer resnet50 compiled-bf16 +partial +B=1 RuntimeError'
+expect '^peer resnet50 eager-fp32 +ok +largest difference'
+finish_case
+
+case="all is well"
+fresh_package
+run env
+expect_code 0
+expect '^device +ok .*Pretended GPU'
+expect '^tests test_gpu +ok .*1 passed, 0 failed, 1 skipped'
+expect '^tests test_ops_gpu bf16 +ok .*1 passed'
+expect '^tests test_ops_gpu tf32 +skipped .*this device has no tf32'
+expect '^kernels +ok .*3 cases timed.*2 cases, median 50% of the copy rate, 1 at 75%'
+expect '^speed resnet50 B=64 bf16 +ok .*0.321 ms a step, 199.1 pictures x steps'
+expect '^explain, pictures: 4 +ok'
+expect '^memcheck +ok .*ERROR SUMMARY: 0 errors; 1 passed'
+expect '^peers +skipped .*there is no /nonexistent/python3'
+expect '^description +skipped .*without cuDNN'
+grep -q '"passed": true' "$scratch/out/device_check.json" || { echo "FAILED: $case: passed"; failures=$((failures + 1)); }
+finish_case
+
+case="no device, a library that lacks"
+fresh_package
+program bench_kernels <<<'echo "bench_kernels: no CUDA device to measure on: none" >&2; exit 2'
+run env
+expect_code 0
+for stage in device 'tests test_gpu' kernels speed memcheck racecheck; do expect "^$stage +skipped .*no CUDA device to measure on: none"; done
+finish_case
+
+case="tests, kernels and one speed fail, the sanitizer finds an error"
+fresh_package
+program test_gpu <<'END'
+echo '[       OK ] A.One (1 ms)'
+echo '[  FAILED  ] A."Quoted"\Two, where x = 1 (1 ms)'
+exit 1
+END
+program actmatch_bench <<'END'
+[[ "$*" == *"--precision bf16"* ]] && echo "actmatch_bench: error: no plan" >&2 && exit 1
+echo 'step   1.000   1.000'
+END
+program bench_kernels <<'END'
+[[ "$*" == *advance* ]] && echo 'Pretended GPU' && exit 0
+echo '3 cases timed, 1 failed, 0 not run'
+exit 1
+END
+cat >"$scratch/path/compute-sanitizer" <<'END'
+#!/bin/bash
+echo '========= Invalid __global__ read of size 4 bytes'
+echo '========= ERROR SUMMARY: 1 error'
+exit 99
+END
+run env
+expect_code 1
+expect '^tests test_gpu +failed .*1 passed, 1 failed, 0 skipped'
+expect '^kernels +failed .*1 failed'
+expect '^speed resnet18 B=1 bf16 +failed .*no plan'
+expect '^speed resnet18 B=1 fp32 +ok .*1.000 ms a step'
+expect '^racecheck +failed .*ERROR SUMMARY: 1 error'
+grep -q '"passed": false' "$scratch/out/device_check.json" || { echo "FAILED: $case: passed"; failures=$((failures + 1)); }
+finish_case
+
+case="time runs out, the sanitizer refuses the device, no backend"
+fresh_package
+rm "$scratch/package/bin/libactmatch_cuda.so.gz"
+program test_gpu <<<'echo "[       OK ] A.One (1 ms)"; sleep 60'
+cat >"$scratch/path/compute-sanitizer" <<'END'
+#!/bin/bash
+echo '========= Device not supported.'
+exit 1
+END
+run env TESTS_SECONDS=1
+expect_code 0
+expect '^tests test_gpu +partial .*time was over: 1 passed'
+expect '^tests test_ops_gpu fp32 +skipped .*time for this stage was over'
+expect '^memcheck +skipped .*Device not supported'
+expect '^speed +skipped .*no CUDA backend'
+finish_case
+
+case="not a package"
+fresh_package
+rm "$scratch/package/PACKED"
+run env
+expect_code 1
+expect 'was not made by'
+finish_case
+
+if ((failures)); then exit 1; fi
+echo "device_check: all cases as expected"
