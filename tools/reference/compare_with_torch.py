@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Values and input gradients of the engine beside torch autograd, for a list of ONNX models.
 
-For each model: a fixed random picture (batch 2 where the model allows it), all outputs, and the gradient of one class of the first output with
+For each model: a fixed random picture, or a photo (batch 2 where the model allows it), its first output, and the gradient of one class of the first output with
 respect to the input; once by `actmatch run`, once by the interpreter of torch_reference.py in double precision. Errors are relative L2 norms,
 |ours - torch| / |torch|.
 
@@ -28,6 +28,7 @@ import numpy as np
 import onnx
 import torch
 import torch.nn.functional as F
+from PIL import Image
 
 HERE = pathlib.Path(__file__).resolve().parent
 EXPORT = HERE.parent / "export"
@@ -102,9 +103,9 @@ class Decisions:
         ours = padded(torch.from_numpy(self.values[node.input[0]]))
         _, places = F.max_pool2d(ours, kernel, stride, 0, dilation, return_indices=True)
         result = padded(x).flatten(2).gather(2, places.flatten(2)).reshape(places.shape)
-        best = F.max_pool2d(padded(x.detach()), kernel, stride, 0, dilation)
+        best, own_places = F.max_pool2d(padded(x.detach()), kernel, stride, 0, dilation, return_indices=True)
         distance = best - result.detach()
-        self.flips += int((distance > 0).sum())
+        self.flips += int((places != own_places).sum())  # equal pixels count: in a flat part of a picture rounding chooses among them
         self.see(x, distance)
         self.taken += places.numel()
         return result
@@ -112,6 +113,21 @@ class Decisions:
     def see(self, x, distance):
         scale = x.detach().square().mean().sqrt().clamp_min(1e-30)
         self.margin = max(self.margin, float(distance.max() / scale))
+
+
+def picture(photo, preset, dims):
+    """A photo that already has the model's size, as the engine's preset of that name makes it; in every place of the batch."""
+    pixels = np.asarray(Image.open(photo).convert("RGB" if dims[1] == 3 else "L"), np.float64)
+    pixels = pixels.reshape(*pixels.shape[:2], -1)
+    if preset == "caffe":
+        pixels = pixels[:, :, ::-1] - (103.939, 116.779, 123.68)
+    elif preset == "tf":
+        pixels = pixels / 127.5 - 1
+    elif preset == "imagenet":
+        pixels = (pixels / 255 - (0.485, 0.456, 0.406)) / (0.229, 0.224, 0.225)
+    if list(pixels.shape[:2]) != dims[2:]:
+        sys.exit(f"{photo} is {pixels.shape[1]}x{pixels.shape[0]}, the model takes {dims[3]}x{dims[2]}; give a picture of that size")
+    return np.broadcast_to(pixels.transpose(2, 0, 1), dims).astype(np.float32)
 
 
 def read(model):
@@ -152,10 +168,12 @@ def torch_run(model, real, name, x, output, column, decide=None):
     return value.detach().numpy(), leaf.grad.numpy()
 
 
-def compare(actmatch, model, seed, scale, column=3):
+def compare(actmatch, model, args, column=3):
     proto, name, dims = read(model)
     output = proto.graph.output[0].name
-    x = (scale * np.random.default_rng(seed).standard_normal(dims)).astype(np.float32)
+    x = (args.scale * np.random.default_rng(args.seed).standard_normal(dims)).astype(np.float32)
+    if args.photo:
+        x = picture(args.photo, args.preset, dims)
     with tempfile.TemporaryDirectory() as folder:
         folder = pathlib.Path(folder)
         np.save(folder / "x.npy", x)
@@ -186,6 +204,8 @@ def main():
     parser.add_argument("--torchvision", action="store_true", help="export and compare " + " ".join(TORCHVISION))
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--scale", type=float, default=1, help="standard deviation of the picture (default 1; 60 for models that take pixels)")
+    parser.add_argument("--photo", help="instead of a random picture, a photo of the model's size")
+    parser.add_argument("--preset", choices=["imagenet", "tf", "caffe", "raw"], default="imagenet", help="how the photo is made the model's input")
     args = parser.parse_args()
     failed = 0
     print("| model | value | gradient | flips | margin | plain gradient, ours | plain gradient, torch fp32 |")
@@ -197,7 +217,7 @@ def main():
             subprocess.run([sys.executable, str(EXPORT / "export_torchvision.py"), name, "--out", str(models[-1]), "--weights", "none"],
                            check=True, stdout=subprocess.DEVNULL)
         for model in models:
-            r = compare(args.actmatch, model, args.seed, args.scale)
+            r = compare(args.actmatch, model, args)
             good = r["value"] <= BOUND and r["gradient"] <= BOUND and r["margin"] <= MARGIN
             failed += not good
             print(f"| {model.stem} | {r['value']:.1e} | {r['gradient']:.1e} | {r['flips']} of {r['of']} | {r['margin']:.1e} | {r['plain']:.1e} "
