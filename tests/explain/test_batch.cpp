@@ -148,7 +148,8 @@ TEST_P(Batch, OptimiserEstimatesItsMemory) {
   const size_t known = optimiser.estimate_bytes(6);
   EXPECT_GT(known, 3 * one);
   EXPECT_LT(static_cast<double>(known), 1.3 * static_cast<double>(guess));  // arenas are packed, not added up
-  EXPECT_GT(static_cast<double>(known), 0.7 * static_cast<double>(guess));
+  // Rather too much than too little: what a convolution takes for each thread, not for each picture, is counted with every picture.
+  EXPECT_GT(static_cast<double>(known), 0.5 * static_cast<double>(guess));
 }
 
 TEST_P(Batch, ExplanationsAreThoseOfSinglePictures) {

@@ -1,5 +1,9 @@
 // The program's own promises: addresses, determinism, profile, memory, errors.
+#include <omp.h>
+
 #include <algorithm>
+#include <filesystem>
+#include <thread>
 
 #include "tests/ops/graph_maker.h"
 
@@ -34,6 +38,33 @@ TEST(CpuProgram, ThreadsDoNotChangeAnything) {
   // Convolutions may split their sums by the number of threads, so their rounding is allowed to differ.
   for (const auto& [id, values] : first.values) EXPECT_TRUE(matches(second.values.at(id), values, squared(1e-12)));
   for (const auto& [id, values] : first.gradients) EXPECT_TRUE(matches(second.gradients.at(id), values, squared(1e-12)));
+}
+
+// Compiling counts too: there oneDNN settles how many threads a primitive will take.
+TEST(CpuProgram, TakesTheThreadsItIsGiven) {
+  const auto threads_of_this_process = [] {
+    const std::filesystem::directory_iterator tasks("/proc/self/task");
+    return std::distance(begin(tasks), end(tasks));
+  };
+  const auto more_threads = [&](int given, int environment) {
+    std::ptrdiff_t more = -1;
+    std::thread([&] {  // OpenMP's threads belong to the one that starts them: here there are none yet
+      omp_set_num_threads(environment);
+      const auto before = threads_of_this_process();
+      GraphMaker g(302);
+      const ValueId v = g.relu(g.conv(g.input(g.random().uniform({4, 16, 64, 64})), 32, 3, 1, 1));
+      g.output(g.unary(UnaryKind::kTanh, v));
+      const auto backend = make_cpu_backend(given);
+      ProgramRunner(*backend, g.graph, g.options).run(g.inputs, g.seeds);
+      more = threads_of_this_process() - before;
+      EXPECT_EQ(omp_get_max_threads(), environment) << "the caller's own setting is left alone";
+    })
+        .join();
+    return more;
+  };
+  EXPECT_EQ(more_threads(1, 3), 0);
+  EXPECT_EQ(more_threads(2, 1), 1);
+  EXPECT_EQ(more_threads(0, 3), 2) << "as the environment says";
 }
 
 TEST(CpuProgram, RowsOfABatchEqualSingleImages) {
