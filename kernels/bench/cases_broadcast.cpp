@@ -15,7 +15,7 @@ template <class T>
 void add_type(Cases& cases, int64_t B) {
   const int64_t C = cases.size(256), side = cases.size(56), HW = side * side, count = B * HW * C;
   const std::string size = text(kTypeName<T>, " B", B, " ", C, "x", side, "x", side);
-  const cuda::Clip none;
+  const Clip none;
   const Dims extents{B, HW, C}, whole = cuda::contiguous_strides(extents), each_channel{0, 0, 1}, each_image{C, 0, 1};
   struct Operand {
     const char* name;
@@ -66,7 +66,7 @@ void add_type(Cases& cases, int64_t B) {
     T* y = m.output<T>(count);
     const T* x = m.input<T>(count);
     const float *scale = m.input<float>(C), *shift = m.input<float>(C);
-    return [=](cudaStream_t s) { return cuda::scale_shift<T>(s, y, x, scale, shift, B * HW, C, 1, cuda::Clip{0, INFINITY}); };
+    return [=](cudaStream_t s) { return cuda::scale_shift<T>(s, y, x, scale, shift, B * HW, C, 1, kReluClip); };
   });
   cases.add("scale_shift_backward", size, [=](Memory& m) {
     T* dx = m.output<T>(count);

@@ -12,7 +12,7 @@ template <class T>
 void add_type(Cases& cases, int64_t B) {
   const int64_t C = cases.size(256), side = cases.size(56), count = B * C * side * side;
   const std::string size = text(kTypeName<T>, " B", B, " ", C, "x", side, "x", side);
-  const cuda::Clip relu{0, INFINITY};
+  const Clip relu = kReluClip;
   struct Function {
     UnaryOp op;
     const char* name;

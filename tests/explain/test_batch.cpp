@@ -1,4 +1,4 @@
-// Several pictures at once: each gets what it would get alone; on every backend that is there, recorded for real or not.
+// Several pictures at once: each gets what it would get alone, bit for bit; on every backend that is there, recorded for real or not.
 #include "tests/explain/busy_recipe.h"
 #include "tests/explain/tape_backend.h"
 
@@ -75,7 +75,7 @@ TEST_P(Batch, FewerPicturesThanPlaces) {
   Optimiser four(classifier_, busy(), 4), exact(classifier_, busy(), 3);
   const auto got = four.run(list, kSeed, {}), want = exact.run(list, kSeed, {});
   ASSERT_EQ(got.size(), 3u);
-  for (size_t i = 0; i < 3; ++i) expect_close(got[i], want[i], "picture " + std::to_string(i));
+  for (size_t i = 0; i < 3; ++i) expect_same(got[i], want[i], "picture " + std::to_string(i));
 }
 
 TEST_P(Batch, OneOptimiserServesAllSizesAndCriteria) {
@@ -120,7 +120,8 @@ TEST_P(Batch, OptimiserEstimatesItsMemory) {
   const size_t known = optimiser.estimate_bytes(6);
   EXPECT_GT(known, 3 * one);
   EXPECT_LT(static_cast<double>(known), 1.3 * static_cast<double>(guess));  // arenas are packed, not added up
-  EXPECT_GT(static_cast<double>(known), 0.7 * static_cast<double>(guess));
+  // Rather too much than too little: what a convolution takes for each thread, not for each picture, is counted with every picture.
+  EXPECT_GT(static_cast<double>(known), 0.5 * static_cast<double>(guess));
 }
 
 TEST_P(Batch, ExplanationsAreThoseOfSinglePictures) {

@@ -642,8 +642,12 @@ class Model:
             raise ValueError(f"input {name} is {wanted}, the array is {found}")
         return to_torch(array, self.real)
 
-    def run(self, inputs, watch=()):
-        """All values of the graph by name; gradients are kept for the names in `watch`."""
+    def run(self, inputs, watch=(), decide=None):
+        """All values of the graph by name; gradients are kept for the names in `watch`.
+
+        decide(node, attributes, arguments), where given, may return a node's result in the
+        place of its operator's function, or None to leave it to that.
+        """
         values = dict(self.weights)
         values.update(inputs)
         for node in self.nodes:
@@ -653,7 +657,9 @@ class Model:
             attributes = Attributes(node, self.opset, self.real)
             arguments = [values[name] if name else None for name in node.input]
             try:
-                results = OPERATORS[node.op_type](attributes, *arguments)
+                results = decide(node, attributes, arguments) if decide else None
+                if results is None:
+                    results = OPERATORS[node.op_type](attributes, *arguments)
             except Exception as error:
                 raise RuntimeError(f"{node.op_type} {node.name}: {error}") from error
             if not isinstance(results, tuple):

@@ -6,6 +6,7 @@
 #include "engine/backend/backend.h"
 #include "engine/backend/cpu/cpu_kernels.h"
 #include "engine/backend/cpu/cpu_program.h"
+#include "engine/backend/cpu/loops.h"
 #include "engine/core/error.h"
 
 namespace actmatch {
@@ -52,6 +53,7 @@ class CpuBackend : public Backend {
       if (const std::string reason = why_unsupported(graph, node); !reason.empty())
         problems += (problems.empty() ? "" : "; ") + ("node '" + node.name + "' (" + name_of(node.op()) + "): " + reason);
     if (!problems.empty()) throw Error(ErrorCode::kUnsupported, "the CPU backend cannot run this model: " + problems);
+    const cpu::ThreadLimit limit(threads_);
     try {
       return std::make_unique<cpu::CpuProgram>(graph, options, engine_, weights_, &threads_);
     } catch (const dnnl::error& e) {

@@ -70,7 +70,7 @@ float* CpuProgram::data(ValueId value) { return find_address(data_, value, "cont
 float* CpuProgram::gradient(ValueId value) { return find_address(gradients_, value, "gradient"); }
 
 void CpuProgram::forward() {
-  if (*threads_ > 0) omp_set_num_threads(*threads_);
+  const ThreadLimit limit(*threads_);
   for (size_t k = 0; k < steps_.size(); ++k) {
     const auto start = profiling_ ? Clock::now() : Clock::time_point{};
     steps_[k]->forward();
@@ -79,7 +79,7 @@ void CpuProgram::forward() {
 }
 
 void CpuProgram::backward() {
-  if (*threads_ > 0) omp_set_num_threads(*threads_);
+  const ThreadLimit limit(*threads_);
   for (size_t k = 0; k < backward_steps_.size(); ++k) {
     const auto start = profiling_ ? Clock::now() : Clock::time_point{};
     backward_steps_[k]->backward();

@@ -18,6 +18,20 @@
 
 namespace actmatch::cpu {
 
+// While it lives, OpenMP takes so many threads in this thread; 0 leaves it alone. oneDNN settles the number when a primitive is made.
+class ThreadLimit {
+ public:
+  explicit ThreadLimit(int threads) : before_(omp_get_max_threads()) {
+    if (threads > 0) omp_set_num_threads(threads);
+  }
+  ~ThreadLimit() { omp_set_num_threads(before_); }
+  ThreadLimit(const ThreadLimit&) = delete;
+  ThreadLimit& operator=(const ThreadLimit&) = delete;
+
+ private:
+  int before_;
+};
+
 // Calls body(begin, end) on ranges that cover [0, count). Ranges do not influence results: bodies never reduce across elements.
 template <class Body>
 void parallel_ranges(int64_t count, int64_t grain, const Body& body) {

@@ -1,4 +1,9 @@
 // What is true of the CPU backend alone: threads, choices of implementation, limits of oneDNN.
+#include <omp.h>
+
+#include <filesystem>
+#include <thread>
+
 #include "engine/backend/cpu/ops/winograd.h"
 #include "tests/ops/graph_maker.h"
 
@@ -48,6 +53,33 @@ TEST(CpuOnly, RefusesOutputPaddingBeyondTheStride) {
   const ValueId w = graph.add_parameter("w", Tensor(DType::kF32, {2, 2, 3, 3}));
   graph.mark_output(graph.add_node("up", ConvTransposeAttrs{{1, 1}, {0, 0, 0, 0}, {3, 3}, {2, 2}}, {x, w}));
   EXPECT_NE(tested_backend().why_unsupported(graph, graph.node(0)).find("output padding"), std::string::npos);
+}
+
+// Compiling counts too: there oneDNN settles how many threads a primitive will take.
+TEST(CpuOnly, TakesTheThreadsItIsGiven) {
+  const auto threads_of_this_process = [] {
+    const std::filesystem::directory_iterator tasks("/proc/self/task");
+    return std::distance(begin(tasks), end(tasks));
+  };
+  const auto more_threads = [&](int given, int environment) {
+    std::ptrdiff_t more = -1;
+    std::thread([&] {  // OpenMP's threads belong to the one that starts them: here there are none yet
+      omp_set_num_threads(environment);
+      const auto before = threads_of_this_process();
+      GraphMaker g(302);
+      const ValueId v = g.relu(g.conv(g.input(g.random().uniform({4, 16, 64, 64})), 32, 3, 1, 1));
+      g.output(g.unary(UnaryKind::kTanh, v));
+      const auto backend = make_cpu_backend(given);
+      ProgramRunner(*backend, g.graph, g.options).run(g.inputs, g.seeds);
+      more = threads_of_this_process() - before;
+      EXPECT_EQ(omp_get_max_threads(), environment) << "the caller's own setting is left alone";
+    })
+        .join();
+    return more;
+  };
+  EXPECT_EQ(more_threads(1, 3), 0);
+  EXPECT_EQ(more_threads(2, 1), 1);
+  EXPECT_EQ(more_threads(0, 3), 2) << "as the environment says";
 }
 
 }  // namespace

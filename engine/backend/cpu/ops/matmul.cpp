@@ -1,6 +1,9 @@
-// Matrix products over leading batch axes that broadcast: y[b] = A[b] B[b] + bias. One oneDNN sgemm a matrix; when only A carries a
-// batch (the usual linear layer), all its rows go through one call.
+// Matrix products over leading batch axes that broadcast: y[b] = A[b] B[b] + bias. One oneDNN sgemm a matrix. How sgemm sums depends on the
+// number of rows it is given, and a picture's numbers must not depend on how many others are in the batch. So the rows of a plain matrix,
+// which are pictures in a classifier's head, go through in blocks of one fixed size.
 #include <oneapi/dnnl/dnnl.h>
+
+#include <algorithm>
 
 #include "engine/backend/cpu/loops.h"
 #include "engine/core/error.h"
@@ -12,7 +15,6 @@ namespace {
 struct MatMulSizes {
   int64_t M, N, K;
   std::vector<int64_t> a_index, b_index;  // by output matrix: which matrix of A and of B
-  bool rows_of_batch = false;             // the more pictures, the more rows
 };
 
 MatMulSizes sizes_of(const MatMulAttrs& attrs, const Shape& a, const Shape& b, const Shape& y) {
@@ -34,15 +36,11 @@ MatMulSizes sizes_of(const MatMulAttrs& attrs, const Shape& a, const Shape& b, c
     s.a_index.push_back(index_into(a, i));
     s.b_index.push_back(index_into(b, i));
   }
-  const bool b_single = b.size() == 2 || element_count(Shape(b.begin(), b.end() - 2)) == 1;
-  const bool a_full = element_count(a) == count * s.M * s.K;
-  if (b_single && a_full && !attrs.transpose_a && count > 1) {
-    s.M *= count;
-    s.a_index = s.b_index = {0};
-  }
-  s.rows_of_batch = s.a_index.size() == 1 && !attrs.transpose_a;
   return s;
 }
+
+// sgemm treats all rows of a block of this size alike, with AVX2 and with AVX-512 (a test looks); not so those of 8 or 32.
+constexpr int64_t kRows = 16;
 
 void gemm(bool ta, bool tb, int64_t M, int64_t N, int64_t K, const float* a, const float* b, float* c, bool accumulate) {
   const int64_t lda = ta ? M : K, ldb = tb ? K : N;
@@ -50,25 +48,17 @@ void gemm(bool ta, bool tb, int64_t M, int64_t N, int64_t K, const float* a, con
   ACTMATCH_CHECK(status == dnnl_success, "matrix product failed");
 }
 
-// A row of C must not depend on how many rows there are. oneDNN adds up in another order for a single row, and with B turned for 16 and
-// more: a single row is therefore computed twice, in `pair` (2K + 2N floats), and many rows go a dozen at a time.
-void gemm_by_rows(bool tb, int64_t M, int64_t N, int64_t K, const float* a, const float* b, float* c, bool accumulate, float* pair) {
-  if (M == 1) {
-    float* result = pair + 2 * K;
-    for (int64_t r = 0; r < 2; ++r) {
-      std::copy_n(a, K, pair + r * K);
-      if (accumulate) std::copy_n(c, N, result + r * N);
-    }
-    gemm(false, tb, 2, N, K, pair, b, result, accumulate);
-    std::copy_n(result, N, c);
-    return;
-  }
-  for (int64_t row = 0; row < M;) {
-    int64_t rows = tb ? std::min<int64_t>(12, M - row) : M;
-    if (M - row - rows == 1) --rows;  // none is left alone
-    gemm(false, tb, rows, N, K, a + row * K, b, c + row * N, accumulate);
-    row += rows;
-  }
+// The same without ta, the result of a row being the same in whatever company it comes. `spare`: kRows * (K + N) floats.
+void gemm_by_rows(bool tb, int64_t M, int64_t N, int64_t K, const float* a, const float* b, float* c, bool accumulate, float* spare) {
+  const int64_t whole = M / kRows * kRows, rest = M - whole;
+  for (int64_t row = 0; row < whole; row += kRows) gemm(false, tb, kRows, N, K, a + row * K, b, c + row * N, accumulate);
+  if (rest == 0) return;
+  float *spare_a = spare, *spare_c = spare + kRows * K;
+  std::fill_n(spare, kRows * (K + N), 0.0f);
+  std::copy_n(a + whole * K, rest * K, spare_a);
+  if (accumulate) std::copy_n(c + whole * N, rest * N, spare_c);
+  gemm(false, tb, kRows, N, K, spare_a, b, spare_c, accumulate);
+  std::copy_n(spare_c, rest * N, c + whole * N);
 }
 
 class MatMulStep : public Step {
@@ -103,10 +93,11 @@ class MatMulStep : public Step {
       s.dbias_.slot = s.bias_;
       s.grads.push_back(&s.dbias_);
     }
-    if (s.sizes_.rows_of_batch && s.sizes_.M == 1) {
-      const auto bytes = static_cast<size_t>(2 * (s.sizes_.K + s.sizes_.N)) * sizeof(float);
-      s.pair_ = s.add_scratch(bytes, Scratch::When::kForward);
-      if (l.wants(0)) s.backward_pair_ = s.add_scratch(bytes, Scratch::When::kBackward);
+    s.by_rows_ = l.input_shape(0).size() == 2 && !s.attrs_.transpose_a;
+    if (s.by_rows_ && s.sizes_.M % kRows != 0) {
+      const auto bytes = static_cast<size_t>(kRows * (s.sizes_.K + s.sizes_.N)) * sizeof(float);
+      s.forward_spare_ = s.add_scratch(bytes, Scratch::When::kForward);
+      if (s.da_) s.backward_spare_ = s.add_scratch(bytes, Scratch::When::kBackward);
     }
     l.add_step(std::move(step));
   }
@@ -123,8 +114,8 @@ class MatMulStep : public Step {
         continue;
       }
       const float *a = a_->f32() + sizes_.a_index[i] * M * K, *b = b_->f32() + sizes_.b_index[i] * K * N;
-      if (sizes_.rows_of_batch)
-        gemm_by_rows(attrs_.transpose_b, M, N, K, a, b, y, bias_ != nullptr, floats(pair_));
+      if (by_rows_)
+        gemm_by_rows(attrs_.transpose_b, M, N, K, a, b, y, bias_ != nullptr, spare(forward_spare_));
       else
         gemm(attrs_.transpose_a, attrs_.transpose_b, M, N, K, a, b, y, bias_ != nullptr);
     }
@@ -146,8 +137,8 @@ class MatMulStep : public Step {
         float* da = a_->grad + sizes_.a_index[i] * M * K;
         if (attrs_.transpose_a)  // da' (K x M) = op(B) dy'
           gemm(attrs_.transpose_b, true, K, M, N, b, dy, da, true);
-        else if (sizes_.rows_of_batch)
-          gemm_by_rows(!attrs_.transpose_b, M, K, N, dy, b, da, true, floats(backward_pair_));
+        else if (by_rows_)
+          gemm_by_rows(!attrs_.transpose_b, M, K, N, dy, b, da, true, spare(backward_spare_));
         else
           gemm(false, !attrs_.transpose_b, M, K, N, dy, b, da, true);
       }
@@ -163,16 +154,18 @@ class MatMulStep : public Step {
           for (int64_t c = 0; c < N; ++c) bias_->grad[c] += dy[r * N + c];
     }
   }
-  std::string implementation() const override { return "sgemm"; }
+  std::string implementation() const override { return by_rows_ ? "sgemm, " + std::to_string(kRows) + " rows at a time" : "sgemm"; }
 
  private:
-  static float* floats(const Scratch* scratch) { return scratch ? reinterpret_cast<float*>(scratch->data) : nullptr; }
+  static float* spare(const Scratch* scratch) { return scratch ? reinterpret_cast<float*>(scratch->data) : nullptr; }
+
   MatMulAttrs attrs_;
   MatMulSizes sizes_;
   Activation activation_;
   Slot *a_ = nullptr, *b_ = nullptr, *bias_ = nullptr, *y_ = nullptr;
-  Scratch *pair_ = nullptr, *backward_pair_ = nullptr;  // for a single row
   GradTarget da_, db_, dbias_;
+  bool by_rows_ = false;
+  Scratch *forward_spare_ = nullptr, *backward_spare_ = nullptr;
 };
 
 }  // namespace
