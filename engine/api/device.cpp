@@ -19,6 +19,12 @@ int cuda_index(const std::string& device) {
   return code == std::errc() && rest == end ? index : -1;
 }
 
+// With its name in front, once.
+std::string described(const ModuleDevice& gpu) {
+  if (gpu.description.rfind(gpu.name, 0) == 0) return gpu.description;
+  return gpu.name + (gpu.description.empty() ? "" : ", " + gpu.description);
+}
+
 std::string cuda_name(int index) { return "cuda:" + std::to_string(index); }
 
 // The GPUs, or why there are none.
@@ -75,7 +81,7 @@ std::string devices_json() {
   const Gpus gpus = find_gpus();
   for (const ModuleDevice& gpu : gpus.devices)
     list.push_back({{"name", cuda_name(gpu.index)},
-                    {"description", gpu.name + (gpu.description.empty() ? "" : ", " + gpu.description)},
+                    {"description", described(gpu)},
                     {"precisions", {name_of(Precision::kF32), name_of(Precision::kTf32), name_of(Precision::kBf16)}}});
   const auto cpu = make_cpu_backend(0);
   list.push_back({{"name", cpu->name()}, {"description", cpu->description()}, {"precisions", {name_of(cpu->precision())}}});

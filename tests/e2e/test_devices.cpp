@@ -70,7 +70,7 @@ TEST(Devices, ListsGpusFirst) {
   EXPECT_EQ(list[0]["description"], "Fake GPU, compute capability 0.0");
   EXPECT_EQ(list[0]["precisions"], (nlohmann::json{"fp32", "tf32", "bf16"}));
   EXPECT_EQ(list[1]["name"], "cuda:1");
-  EXPECT_EQ(list[1]["description"], "Other fake GPU");
+  EXPECT_EQ(list[1]["description"], "Other fake GPU, 1 GiB");
   EXPECT_EQ(list[2]["name"], "cpu");
   for (const char* words : {"cuda:0", "Fake GPU, compute capability 0.0", "cuda:1", "cpu", "fp32 tf32 bf16"})
     EXPECT_NE(run.out.find(words), std::string::npos) << words;

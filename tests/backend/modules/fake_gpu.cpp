@@ -13,7 +13,9 @@ namespace {
 using namespace actmatch;
 
 bool list_devices(std::vector<ModuleDevice>& devices, ModuleFailure& failure) {
-  return without_exceptions(failure, [&] { devices = {{0, "Fake GPU", "compute capability 0.0"}, {1, "Other fake GPU", ""}}; });
+  return without_exceptions(failure, [&] {
+    devices = {{0, "Fake GPU", "compute capability 0.0"}, {1, "Other fake GPU", "Other fake GPU, 1 GiB"}};
+  });
 }
 
 bool make_backend(std::unique_ptr<Backend>& backend, const ModuleOptions& options, ModuleFailure& failure) {
