@@ -10,7 +10,8 @@
 #
 # pack reads ACTMATCH_DATA (default: ../shared/data beside the source) and DEVICE_TESTS (further test programs). run reads PYTHON (default:
 # python3), TOTAL_SECONDS (default: 470) and the budgets TESTS_SECONDS, MEMCHECK_SECONDS, RACECHECK_SECONDS, KERNELS_SECONDS, SPEED_SECONDS,
-# PEERS_SECONDS; MEMCHECK_FILTER and RACECHECK_FILTER choose tests as --gtest_filter does.
+# PEERS_SECONDS; MEMCHECK_FILTER and RACECHECK_FILTER choose tests as --gtest_filter does. STAGES (default: description tests kernels speed
+# memcheck racecheck peers) says what to do.
 set -euo pipefail
 
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
@@ -494,15 +495,17 @@ run() {
   printf '%-32s %-8s %8s  %s\n' stage status seconds figure
   stage_programs
   stage_device
-  stage_description
-  stage_tests
   make_models
-  stage_kernels
-  stage_speed
-  stage_sanitizer memcheck "${MEMCHECK_SECONDS:-60}" "${MEMCHECK_FILTER:-*}"
-  # Where threads share memory; the large ones of the rest would take minutes.
-  stage_sanitizer racecheck "${RACECHECK_SECONDS:-40}" "${RACECHECK_FILTER:-CudaBench.*:*CudaTap*:CudaTest.*:Reduce.*:Softmax.*:Movement.Transposes*:CudaConvTest.*}"
-  stage_peers
+  local stage
+  for stage in ${STAGES:-description tests kernels speed memcheck racecheck peers}; do
+    case "$stage" in
+      memcheck) stage_sanitizer memcheck "${MEMCHECK_SECONDS:-60}" "${MEMCHECK_FILTER:--CudaBench.*}" ;;
+      # Where threads share memory; the large ones of the rest would take minutes.
+      racecheck) stage_sanitizer racecheck "${RACECHECK_SECONDS:-40}" "${RACECHECK_FILTER:-*CudaTap*:CudaTest.*:Reduce.*:Softmax.*:Movement.Transposes*:CudaConvTest.*}" ;;
+      description | tests | kernels | speed | peers) "stage_$stage" ;;
+      *) row "$stage" failed 0 "there is no such stage" ;;
+    esac
+  done
   finished=1
   write_json
   echo

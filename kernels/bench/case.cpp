@@ -2,7 +2,6 @@
 
 #include <algorithm>
 #include <random>
-#include <type_traits>
 
 namespace actmatch::kernels::bench {
 
@@ -32,16 +31,25 @@ void Memory::upload(void* device, const void* host, size_t bytes) {
   if (bytes != 0) check(cudaMemcpy(device, host, bytes, cudaMemcpyHostToDevice), "cudaMemcpy");
 }
 
-template <class T>
-T* Memory::input(int64_t count, double low, double high) {
+template <class T, class Next>
+T* Memory::repeated(int64_t count, Next next) {
   T* memory = output<T>(count);
   const int64_t period = std::min(count, kPeriod);
-  std::mt19937_64 random(static_cast<uint64_t>(blocks_.size()));
   std::vector<T> some(static_cast<size_t>(period));
-  for (T& v : some) v = from_float<T>(static_cast<float>(low + (high - low) * static_cast<double>(random() >> 11) * 0x1p-53));
-  for (int64_t at = 0; at < count; at += period)
-    upload(memory + at, some.data(), static_cast<size_t>(std::min(period, count - at)) * sizeof(T));
+  for (T& v : some) v = next();
+  upload(memory, some.data(), some.size() * sizeof(T));
+  for (int64_t done = period, more = 0; done < count; done += more) {
+    more = std::min(done, count - done);
+    check(cudaMemcpy(memory + done, memory, static_cast<size_t>(more) * sizeof(T), cudaMemcpyDeviceToDevice), "cudaMemcpy");
+  }
   return memory;
+}
+
+template <class T>
+T* Memory::input(int64_t count, double low, double high) {
+  std::mt19937_64 random(static_cast<uint64_t>(blocks_.size()));
+  return repeated<T>(count,
+                     [&] { return from_float<T>(static_cast<float>(low + (high - low) * static_cast<double>(random() >> 11) * 0x1p-53)); });
 }
 template float* Memory::input(int64_t, double, double);
 template bfloat16* Memory::input(int64_t, double, double);
@@ -49,9 +57,7 @@ template bfloat16* Memory::input(int64_t, double, double);
 template <class T>
 T* Memory::indices(int64_t count, int64_t low, int64_t high) {
   std::mt19937_64 random(static_cast<uint64_t>(blocks_.size()));
-  std::vector<T> some(static_cast<size_t>(count));
-  for (T& v : some) v = static_cast<T>(low + static_cast<int64_t>(random() % static_cast<uint64_t>(high - low)));
-  return values(some);
+  return repeated<T>(count, [&] { return static_cast<T>(low + static_cast<int64_t>(random() % static_cast<uint64_t>(high - low))); });
 }
 template int32_t* Memory::indices(int64_t, int64_t, int64_t);
 template int64_t* Memory::indices(int64_t, int64_t, int64_t);

@@ -68,6 +68,8 @@ class Memory {
 
  private:
   void* take(size_t bytes, bool counts);
+  template <class T, class Next>
+  T* repeated(int64_t count, Next next);
   void upload(void* device, const void* host, size_t bytes);
 
   std::vector<void*> blocks_;

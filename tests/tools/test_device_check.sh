@@ -176,6 +176,15 @@ expect '^memcheck +skipped .*Device not supported'
 expect '^speed +skipped .*no CUDA backend'
 finish_case
 
+case="some stages only"
+fresh_package
+run env STAGES="kernels nonsense"
+expect_code 1
+expect '^kernels +ok'
+expect '^nonsense +failed .*no such stage'
+if grep -q '^speed' "$scratch/table"; then echo "FAILED: $case: speed"; failures=$((failures + 1)); fi
+finish_case
+
 case="not a package"
 fresh_package
 rm "$scratch/package/PACKED"

@@ -90,7 +90,8 @@ class Job:
         _, channels, self.H, self.W = x.shape
         classifier = peer_step.Classifier(setting.path, problem["taps"])
         wanted = [problem["logits"]] + problem["taps"]
-        exact = self.constants(classifier, torch.float32, device)
+        nhwc = compiled or dtype != torch.float32
+        exact = self.constants(classifier, torch.float32, device, False)
         with torch.no_grad():
             classifier.constants = exact
             rows = [classifier(x[i:i + 1], wanted) for i in range(min(batch, len(pictures)))]
@@ -101,12 +102,12 @@ class Job:
         self.target = F.softmax(logits / self.T, dim=1)
         self.least_p = recipe["area_schedule"].get("keep", 0.0) * F.softmax(logits, dim=1).gather(1, self.label[:, None])[:, 0]
         self.power = [tap.square().mean(dim=(1, 2, 3)).clamp_min(1e-12) for tap in taps]
-        self.taps = [tap.to(dtype).contiguous(memory_format=torch.channels_last) for tap in taps]
+        layout = torch.channels_last if nhwc else torch.contiguous_format
+        self.taps = [tap.to(dtype).contiguous(memory_format=layout) for tap in taps]
         self.tap_weights = [entry(recipe["taps"]["weights"], i) for i in range(len(taps))]
         del exact, rows, logits, taps
-        classifier.constants = self.constants(classifier, dtype, device)
+        classifier.constants = self.constants(classifier, dtype, device, nhwc)
 
-        layout = torch.channels_last if dtype != torch.float32 or compiled else torch.contiguous_format
         self.x = x.to(dtype).contiguous(memory_format=layout)
         self.classifier = lambda images: classifier(images, wanted)
         if compiled:  # one straight graph: calls by way of Python lists would be compiled in pieces
@@ -151,13 +152,13 @@ class Job:
             self.control = torch.compile(self.controller, dynamic=False, fullgraph=True)
 
     @staticmethod
-    def constants(classifier, dtype, device):
+    def constants(classifier, dtype, device, nhwc):
         def place(value):
             value = value.to(device)
             if not value.is_floating_point():
                 return value
             value = value.to(dtype)
-            return value.contiguous(memory_format=torch.channels_last) if value.dim() == 4 and dtype != torch.float32 else value
+            return value.contiguous(memory_format=torch.channels_last) if value.dim() == 4 and nhwc else value
         return {name: place(value) for name, value in classifier.constants.items()}
 
     def masks(self, s, area):
