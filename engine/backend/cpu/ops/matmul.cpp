@@ -39,8 +39,9 @@ MatMulSizes sizes_of(const MatMulAttrs& attrs, const Shape& a, const Shape& b, c
   return s;
 }
 
-// sgemm treats all rows of a block of this size alike, with AVX2 and with AVX-512 (a test looks); not so those of 8 or 32.
-constexpr int64_t kRows = 16;
+// sgemm treats all rows of a block of this size alike, with AVX2 and with AVX-512 (a test looks); not so those of 8 or 32. Sixteen would do
+// too, but most blocks hold the one or two pictures of a step.
+constexpr int64_t kRows = 4;
 
 void gemm(bool ta, bool tb, int64_t M, int64_t N, int64_t K, const float* a, const float* b, float* c, bool accumulate) {
   const int64_t lda = ta ? M : K, ldb = tb ? K : N;
