@@ -53,8 +53,8 @@ std::vector<Step*> plan_gradients(std::vector<std::unique_ptr<Slot>>& slots, std
   return order;
 }
 
-// Gives every slot and scratch its address: constants and persistent ones memory of their own by `allocate(bytes)`, the others a place in one
-// arena that they share by lifetime. Constants are placed by the caller, who sets their `data`.
+// Gives every slot and scratch its address: constants and persistent ones memory of their own by `allocate(bytes)`, the others a place in
+// one arena that they share by lifetime. Constants are placed by the caller, who sets their `data`.
 template <class Slot, class Step>
 void plan_program_memory(std::vector<std::unique_ptr<Slot>>& slots, std::vector<std::unique_ptr<Step>>& steps,
                          const std::vector<Step*>& backward_steps, size_t alignment, const std::function<std::byte*(size_t)>& allocate,

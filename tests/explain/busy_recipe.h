@@ -30,8 +30,8 @@ inline void expect_same(const OptimisedMask& got, const OptimisedMask& want, con
     EXPECT_EQ(got.losses[t].values, want.losses[t].values) << what << ", " << want.losses[t].term;
 }
 
-// Batches of other sizes, and other devices, may go through other implementations of a convolution, whose sums run in another order: fp32 rounding of 1e-7, which
-// nine steps of Adam make larger. A neighbour that got through would differ in the first digit.
+// Batches of other sizes, and other devices, may go through other implementations of a convolution, whose sums run in another order: fp32
+// rounding of 1e-7, which nine steps of Adam make larger. A neighbour that got through would differ in the first digit.
 inline void expect_close(const OptimisedMask& got, const OptimisedMask& want, const std::string& what, double tolerance = 1e-3) {
   EXPECT_EQ(got.steps, want.steps) << what;
   ASSERT_EQ(got.soft.size(), want.soft.size()) << what;

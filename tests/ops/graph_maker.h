@@ -62,7 +62,9 @@ class GraphMaker {
   }
 
   double distance_to_kinks() const { return kink_distance(graph, oracle::run<double>(graph, inputs, {})); }
-  void check(Tolerance forward, Tolerance backward) { expect_like_oracle(tested_backend(), graph, options, inputs, seeds, forward, backward); }
+  void check(Tolerance forward, Tolerance backward) {
+    expect_like_oracle(tested_backend(), graph, options, inputs, seeds, forward, backward);
+  }
 
  private:
   std::string name(const char* what) { return std::string(what) + std::to_string(count_++); }

@@ -86,7 +86,8 @@ TEST(Binary, OfAValueWithItself) {
       graph.mark_output(y);
       CompileOptions options;
       options.gradients = {{y}, {x}};
-      expect_like_oracle(tested_backend(), graph, options, {{x, random.uniform(shape, 0.5, 1.5)}}, {{y, random.uniform(shape)}}, kForward, kBackward);
+      expect_like_oracle(tested_backend(), graph, options, {{x, random.uniform(shape, 0.5, 1.5)}}, {{y, random.uniform(shape)}}, kForward,
+                         kBackward);
     }
 }
 
@@ -97,8 +98,8 @@ TEST(Binary, MinAndMaxShareATie) {
 
 TEST(Binary, PowerAtZero) {  // x^2, x^1 and x^0 have derivatives at 0; elsewhere a product of three numbers rounds twice
   for (double power : {0.0, 1.0, 2.0})
-    check_in(tested_backend(), {"power", BinaryAttrs{BinaryKind::kPow}, {{of_values({3}, {0, -2, 3})}, constant(of_values({}, {power}))}}, {}, exact(),
-             epsilons(4));
+    check_in(tested_backend(), {"power", BinaryAttrs{BinaryKind::kPow}, {{of_values({3}, {0, -2, 3})}, constant(of_values({}, {power}))}},
+             {}, exact(), epsilons(4));
 }
 
 TEST(Binary, ComparisonsAndLogic) {

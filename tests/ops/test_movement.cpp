@@ -145,7 +145,8 @@ TEST(Concat, OfAValueWithItself) {
     graph.mark_output(y);
     CompileOptions options;
     options.gradients = {{y}, {x}};
-    expect_like_oracle(tested_backend(), graph, options, {{x, random.uniform(shape)}}, {{y, random.uniform(graph.value(y).shape)}}, exact(), kSums);
+    expect_like_oracle(tested_backend(), graph, options, {{x, random.uniform(shape)}}, {{y, random.uniform(graph.value(y).shape)}}, exact(),
+                       kSums);
   }
 }
 

@@ -29,8 +29,8 @@ TEST(Where, ConditionFromAComparison) {  // a hand-written ReLU
   graph.mark_output(y);
   CompileOptions options;
   options.gradients = {{y}, {x}};
-  expect_like_oracle(tested_backend(), graph, options, {{x, random.away_from({2, 9, 4, 3}, {0})}}, {{y, random.uniform({2, 9, 4, 3})}}, exact(),
-                     exact());
+  expect_like_oracle(tested_backend(), graph, options, {{x, random.away_from({2, 9, 4, 3}, {0})}}, {{y, random.uniform({2, 9, 4, 3})}},
+                     exact(), exact());
 }
 
 TEST(Cast, BetweenAllTypes) {

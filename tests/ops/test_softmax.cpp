@@ -27,7 +27,8 @@ TEST(Softmax, EmptyExtents) {
 
 TEST(Softmax, LargeArgumentsDoNotOverflow) {
   for (bool log : {false, true})
-    check_in(tested_backend(), {"large", SoftmaxAttrs{1, log}, {{of_values({2, 3}, {1000, 999, -1000, -500, -500.5, -499})}}}, {}, kLine, kLine);
+    check_in(tested_backend(), {"large", SoftmaxAttrs{1, log}, {{of_values({2, 3}, {1000, 999, -1000, -500, -500.5, -499})}}}, {}, kLine,
+             kLine);
 }
 
 }  // namespace

@@ -67,7 +67,8 @@ TEST(Unary, PaddedLayouts) {
       CompileOptions options;
       options.gradients = {{after, sum}, {x}};
       const Arrays seeds{{after, random.uniform(graph.value(after).shape)}, {sum, random.uniform(graph.value(sum).shape)}};
-      expect_like_oracle(tested_backend(), graph, options, {{x, random.away_from({2, channels, 5, 4}, f.kinks, f.low, f.high)}}, seeds, squared(1e-11),
+      expect_like_oracle(tested_backend(), graph, options, {{x, random.away_from({2, channels, 5, 4}, f.kinks, f.low, f.high)}}, seeds,
+                         squared(1e-11),
                          squared(1e-11));  // sums of up to 300 products of fp32 numbers
     }
 }
@@ -75,7 +76,8 @@ TEST(Unary, PaddedLayouts) {
 TEST(Unary, AtTheKinksTheGradientIsTheFlatSides) {
   for (const UnaryAttrs& attrs : {UnaryAttrs{UnaryKind::kRelu}, UnaryAttrs{UnaryKind::kClip, -1.0f, 1.0f}, UnaryAttrs{UnaryKind::kAbs}})
     for (const Surroundings::Activation activation : {Surroundings::Activation::kNone, Surroundings::Activation::kRelu})
-      check_in(tested_backend(), {name_of_case(attrs), attrs, {{of_values({5}, {-1, 0, 1, -3, 3})}}}, {false, false, activation}, exact(), exact());
+      check_in(tested_backend(), {name_of_case(attrs), attrs, {{of_values({5}, {-1, 0, 1, -3, 3})}}}, {false, false, activation}, exact(),
+               exact());
 }
 
 TEST(Unary, FloorAndCeilHaveNoGradient) {
@@ -83,7 +85,8 @@ TEST(Unary, FloorAndCeilHaveNoGradient) {
   for (UnaryKind kind : {UnaryKind::kFloor, UnaryKind::kCeil}) {
     const OpCase c{"rounding", UnaryAttrs{kind}, {{random.uniform({2, 9, 3, 3}, -5, 5)}}};
     check_gradient(c);
-    for (bool behind_conv : {false, true}) check_in(tested_backend(), c, {behind_conv, false, Surroundings::Activation::kNone}, exact(), exact());
+    for (bool behind_conv : {false, true})
+      check_in(tested_backend(), c, {behind_conv, false, Surroundings::Activation::kNone}, exact(), exact());
   }
 }
 
@@ -91,8 +94,8 @@ TEST(Unary, BooleansAndIntegers) {
   RandomArrays random(17);
   for (UnaryKind kind : {UnaryKind::kNot, UnaryKind::kIdentity})
     check_in(tested_backend(), {"of flags", UnaryAttrs{kind}, {flags(random.flags({3, 4}))}}, {}, exact(), exact());
-  check_in(tested_backend(), {"of integers", UnaryAttrs{UnaryKind::kIdentity}, {{of_values({3}, {-5, 0, 7}), Leaf::kInput, DType::kI64}}}, {}, exact(),
-           exact());
+  check_in(tested_backend(), {"of integers", UnaryAttrs{UnaryKind::kIdentity}, {{of_values({3}, {-5, 0, 7}), Leaf::kInput, DType::kI64}}},
+           {}, exact(), exact());
   Graph graph;
   const ValueId x = graph.add_input("x", DType::kI64, {3});
   graph.mark_output(graph.add_node("negative", UnaryAttrs{UnaryKind::kNeg}, {x}));

@@ -45,7 +45,11 @@ cudaError_t cudaLaunchKernelEx(const cudaLaunchConfig_t* config, void (*kernel)(
   // By value, as a launch copies its arguments.
   const std::tuple<std::decay_t<Parameters>...> copies(std::forward<Arguments>(arguments)...);
   return simt::issue(
-      config->stream, [=] { simt::run_grid({g.x, g.y, g.z}, {b.x, b.y, b.z}, [&] { std::apply(kernel, copies); }); }, "launch");
+      config->stream,
+      [=] {
+        simt::run_grid({g.x, g.y, g.z}, {b.x, b.y, b.z}, [&] { std::apply(kernel, copies); });
+      },
+      "launch");
 }
 
 // Device side.

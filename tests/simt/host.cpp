@@ -232,7 +232,8 @@ cudaError_t cudaEventRecord(cudaEvent_t event, cudaStream_t stream) {
   SIMT_BEGIN("cudaEventRecord");
   event->done = false;
   event->stream = stream;
-  return simt::issue(stream, [event] { event->done = true; }, "event");
+  return simt::issue(
+      stream, [event] { event->done = true; }, "event");
 }
 cudaError_t cudaEventQuery(cudaEvent_t event) {
   SIMT_BEGIN("cudaEventQuery");

@@ -1,6 +1,6 @@
-// The host's side of the emulated CUDA runtime: memory, streams, events, capture. What is issued to a stream waits in a queue until somebody
-// waits for it, as on a device that is slow; so a program that looks at results too early sees the old ones. The default stream (null) does
-// everything at once.
+// The host's side of the emulated CUDA runtime: memory, streams, events, capture. What is issued to a stream waits in a queue until
+// somebody waits for it, as on a device that is slow; so a program that looks at results too early sees the old ones. The default stream
+// (null) does everything at once.
 //
 // Tests can let a call fail, limit the memory, and make events come late.
 #pragma once

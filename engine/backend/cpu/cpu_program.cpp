@@ -27,7 +27,8 @@ CpuProgram::CpuProgram(const Graph& graph, const CompileOptions& options, const 
   for (auto& step : steps_) step->plan();
   for (auto& slot : slots_)
     if (slot->constant) slot->data = const_cast<std::byte*>(static_cast<const std::byte*>(slot->constant->raw()));
-  plan_program_memory(slots_, steps_, backward_steps_, kAlignment, [this](size_t bytes) { return allocate(bytes); }, report_);
+  plan_program_memory(
+      slots_, steps_, backward_steps_, kAlignment, [this](size_t bytes) { return allocate(bytes); }, report_);
   for (const auto& step : steps_) report_.arena_bytes += step->own_bytes();
   for (auto& step : steps_) step->bind();
 

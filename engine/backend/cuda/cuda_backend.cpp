@@ -29,13 +29,16 @@ constexpr int kOldestMajor = 8;
 int count_devices() {
   int driver = 0, count = 0;
   if (cudaDriverGetVersion(&driver) != cudaSuccess || driver == 0)
-    throw Error(ErrorCode::kUnsupported, "there is no NVIDIA driver on this machine (libcuda.so.1 was not found); install one for CUDA 12 or newer");
+    throw Error(ErrorCode::kUnsupported,
+                "there is no NVIDIA driver on this machine (libcuda.so.1 was not found); install one for CUDA 12 or newer");
   const cudaError_t status = cudaGetDeviceCount(&count);
   if (status == cudaErrorInsufficientDriver)
-    throw Error(ErrorCode::kUnsupported, "the NVIDIA driver is for CUDA " + version_text(driver, 1000) + " and too old for this build (CUDA " +
-                                             version_text(CUDART_VERSION, 1000) + "); install a newer driver");
+    throw Error(ErrorCode::kUnsupported, "the NVIDIA driver is for CUDA " + version_text(driver, 1000) +
+                                             " and too old for this build (CUDA " + version_text(CUDART_VERSION, 1000) +
+                                             "); install a newer driver");
   if (status == cudaErrorNoDevice || (status == cudaSuccess && count == 0))
-    throw Error(ErrorCode::kUnsupported, "there is an NVIDIA driver but no GPU that it may use; look at nvidia-smi and at CUDA_VISIBLE_DEVICES");
+    throw Error(ErrorCode::kUnsupported,
+                "there is an NVIDIA driver but no GPU that it may use; look at nvidia-smi and at CUDA_VISIBLE_DEVICES");
   ACTMATCH_CUDA(status);
   return count;
 }
@@ -45,9 +48,10 @@ std::string description_of(const cudaDeviceProp& properties) {
   ACTMATCH_CUDA(cudaDriverGetVersion(&driver));
   char memory[32];
   std::snprintf(memory, sizeof memory, "%.1f GiB", static_cast<double>(properties.totalGlobalMem) / static_cast<double>(size_t{1} << 30));
-  return std::string(properties.name) + ", compute capability " + std::to_string(properties.major) + "." + std::to_string(properties.minor) +
-         ", " + std::to_string(properties.multiProcessorCount) + " SMs, " + memory + "; driver for CUDA " + version_text(driver, 1000) +
-         ", runtime " + version_text(CUDART_VERSION, 1000) + ", cuDNN " + cudnn_text() + ", cuBLASLt " + std::to_string(cublasLtGetVersion());
+  return std::string(properties.name) + ", compute capability " + std::to_string(properties.major) + "." +
+         std::to_string(properties.minor) + ", " + std::to_string(properties.multiProcessorCount) + " SMs, " + memory +
+         "; driver for CUDA " + version_text(driver, 1000) + ", runtime " + version_text(CUDART_VERSION, 1000) + ", cuDNN " + cudnn_text() +
+         ", cuBLASLt " + std::to_string(cublasLtGetVersion());
 }
 
 cudaDeviceProp properties_of(int device) {
@@ -77,8 +81,9 @@ std::unique_ptr<Backend> make_cuda_backend(const CudaOptions& options) {
                 "there is no GPU " + std::to_string(options.device) + "; this machine has " + std::to_string(count) + ", counted from 0");
   const cudaDeviceProp properties = properties_of(options.device);
   if (properties.major < kOldestMajor)
-    throw Error(ErrorCode::kUnsupported, std::string(properties.name) + " has compute capability " + std::to_string(properties.major) + "." +
-                                             std::to_string(properties.minor) + ", and " + std::to_string(kOldestMajor) + ".0 is needed");
+    throw Error(ErrorCode::kUnsupported, std::string(properties.name) + " has compute capability " + std::to_string(properties.major) +
+                                             "." + std::to_string(properties.minor) + ", and " + std::to_string(kOldestMajor) +
+                                             ".0 is needed");
   ACTMATCH_CUDA(cudaSetDevice(options.device));
   DeviceBackendParts parts;
   parts.device = options.device;

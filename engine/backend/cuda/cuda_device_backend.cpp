@@ -67,7 +67,8 @@ size_t DeviceBackend::free_memory() const {
 
 std::unique_ptr<Recording> DeviceBackend::record(const std::function<void()>& body) {
   use_device();
-  return cuda::record(engine_.stream, body, [this](bool capturing) { kernels_.set_capturing(capturing); }, parts_.notice);
+  return cuda::record(
+      engine_.stream, body, [this](bool capturing) { kernels_.set_capturing(capturing); }, parts_.notice);
 }
 
 std::unique_ptr<Readback> DeviceBackend::make_readback(const float* device, size_t count) {

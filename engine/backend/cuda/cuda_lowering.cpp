@@ -32,7 +32,9 @@ class ConvertStep : public Step {
 // Brings a seed (a gradient the caller wrote) into the gradient of the value's slot. It writes nothing forward.
 class SeedStep : public Step {
  public:
-  SeedStep(const Engine& engine, Slot* seed, Slot* value) : Step(engine), seed_(seed), value_(value) { differentiate(target_, value, true); }
+  SeedStep(const Engine& engine, Slot* seed, Slot* value) : Step(engine), seed_(seed), value_(value) {
+    differentiate(target_, value, true);
+  }
   void forward() override {}
   void backward() override {
     convert(stream(), value_->grad, value_->grad_form(), seed_->grad, seed_->grad_form(), value_->shape, target_.accumulate);
@@ -80,8 +82,8 @@ void convert(cudaStream_t stream, void* to, Form to_form, const void* from, Form
   const Dims to_strides = strides_of(shape, to_form.layout), from_strides = strides_of(shape, from_form.layout);
   with_type(to_form.store, [&](auto t) {
     with_type(from_form.store, [&](auto f) {
-      ACTMATCH_CUDA(launch::copy_strided(stream, static_cast<decltype(t)*>(to), static_cast<const decltype(f)*>(from), Dims(shape), to_strides,
-                                         from_strides, accumulate));
+      ACTMATCH_CUDA(launch::copy_strided(stream, static_cast<decltype(t)*>(to), static_cast<const decltype(f)*>(from), Dims(shape),
+                                         to_strides, from_strides, accumulate));
     });
   });
 }

@@ -28,7 +28,9 @@ struct Engine {
 
   Store store() const { return precision == Precision::kBf16 ? Store::kBf16 : Store::kF32; }
   ConvPrecision library_precision() const {
-    return precision == Precision::kBf16 ? ConvPrecision::kBf16 : precision == Precision::kTf32 ? ConvPrecision::kTf32 : ConvPrecision::kF32;
+    return precision == Precision::kBf16   ? ConvPrecision::kBf16
+           : precision == Precision::kTf32 ? ConvPrecision::kTf32
+                                           : ConvPrecision::kF32;
   }
 };
 
@@ -131,7 +133,7 @@ class Lowering {
   const Node& node() const { return *node_; }
   const Clip& clip() const { return clip_; }  // to be applied to the output (and undone backward); the output's slot has it too
   bool has_residual() const { return residual_ != kNoValue; }
-  Slot* residual();                // a value like the output to be added before the clip, in the precision's type, channels-last
+  Slot* residual();  // a value like the output to be added before the clip, in the precision's type, channels-last
   bool wants_residual() const { return wants_residual_; }
   size_t input_count() const { return node_->inputs.size(); }
   bool has_input(size_t i) const { return i < node_->inputs.size() && node_->inputs[i] != kNoValue; }
@@ -142,7 +144,7 @@ class Lowering {
   bool input_is_constant(size_t i) const { return graph_.is_constant(node_->inputs[i]); }
   const Tensor& constant(size_t i) const { return *graph_.value(node_->inputs[i]).constant; }
 
-  Slot* input(size_t i);                 // in whatever layout it has; floats in the precision's type
+  Slot* input(size_t i);  // in whatever layout it has; floats in the precision's type
   Slot* input_as(size_t i, Layout layout);
   // As fp32, with a gradient in fp32: biases and the like.
   Slot* input_f32(size_t i, Layout layout = Layout::kRows);

@@ -30,7 +30,8 @@ CudaProgram::CudaProgram(const Graph& graph, const CompileOptions& options, cons
   for (auto& step : steps_) step->plan();
   for (auto& slot : slots_)
     if (slot->constant) slot->data = static_cast<std::byte*>(slot->constant->data());
-  plan_program_memory(slots_, steps_, backward_steps_, kAlignment, [this](size_t bytes) { return allocate(bytes); }, report_);
+  plan_program_memory(
+      slots_, steps_, backward_steps_, kAlignment, [this](size_t bytes) { return allocate(bytes); }, report_);
 
   for (size_t v = 0; v < graph.values().size(); ++v) {
     const auto id = static_cast<ValueId>(v);

@@ -152,7 +152,8 @@ std::unique_ptr<Recording> record(cudaStream_t stream, const std::function<void(
     }
     return std::make_unique<GraphRecording>(stream, graph);
   } catch (const Error& e) {
-    if (notice) notice(std::string("a step could not be recorded as a CUDA graph and is issued call by call, which is slower: ") + e.what());
+    if (notice)
+      notice(std::string("a step could not be recorded as a CUDA graph and is issued call by call, which is slower: ") + e.what());
     return std::make_unique<PlainRecording>(body, e.what());
   }
 }

@@ -27,8 +27,8 @@ class DeviceExplain : public ::testing::Test {
   }
 };
 
-// fp32: rounding of 1e-7 in another order, made larger by nine steps of Adam. TF32 and bf16 give the networks three digits, and what follows
-// is another path to about the same place.
+// fp32: rounding of 1e-7 in another order, made larger by nine steps of Adam. TF32 and bf16 give the networks three digits, and what
+// follows is another path to about the same place.
 TEST_F(DeviceExplain, TheLoopIsTheCpus) {
   const bool rough = tested_backend().precision() != Precision::kF32;
   for (const std::string generator : {"grid", "csae"}) {

@@ -60,20 +60,21 @@ class TestConvLibrary : public cuda::ConvLibrary {
       ACTMATCH_CUDA(cudaMemsetAsync(workspace, 0x7f, 100, stream_));
       switch (key_.pass) {
         case ConvPass::kForward:
-          ACTMATCH_CUDA(kernels::cuda::conv_forward(stream_, y, x, w, static_cast<const float*>(t.bias), static_cast<const float*>(t.addend), s,
-                                                    clip_of(key_)));
+          ACTMATCH_CUDA(kernels::cuda::conv_forward(stream_, y, x, w, static_cast<const float*>(t.bias),
+                                                    static_cast<const float*>(t.addend), s, clip_of(key_)));
           break;
         case ConvPass::kBackwardData:
-          ACTMATCH_CUDA(kernels::cuda::conv_backward_data(stream_, x, y, w, static_cast<const float*>(nullptr), static_cast<const float*>(t.addend),
-                                                          s, kernels::kNoClip));
+          ACTMATCH_CUDA(kernels::cuda::conv_backward_data(stream_, x, y, w, static_cast<const float*>(nullptr),
+                                                          static_cast<const float*>(t.addend), s, kernels::kNoClip));
           if (key_.activation != ConvActivation::kNone)
-            ACTMATCH_CUDA(kernels::cuda::clip_backward(stream_, x, x, static_cast<const float*>(t.saved), clip_of(key_), s.N * s.H * s.W * s.C));
+            ACTMATCH_CUDA(
+                kernels::cuda::clip_backward(stream_, x, x, static_cast<const float*>(t.saved), clip_of(key_), s.N * s.H * s.W * s.C));
           break;
         case ConvPass::kBackwardFilter: {
           const size_t bytes = kernels::cuda::conv_backward_filter_scratch_bytes(s);
           scratch_.resize(bytes);
-          ACTMATCH_CUDA(kernels::cuda::conv_backward_filter(stream_, w, static_cast<const float*>(x), static_cast<const float*>(y), s, false,
-                                                            scratch_.data()));
+          ACTMATCH_CUDA(kernels::cuda::conv_backward_filter(stream_, w, static_cast<const float*>(x), static_cast<const float*>(y), s,
+                                                            false, scratch_.data()));
           break;
         }
       }
@@ -106,7 +107,8 @@ class TestMatMulLibrary : public cuda::MatMulLibrary {
       ASSERT_NE(workspace, nullptr);
       for (const void* p : {static_cast<const void*>(c), a, b}) ASSERT_EQ(reinterpret_cast<uintptr_t>(p) % 16, 0u);
       ++runs;
-      const kernels::cuda::GemmShape s{key_.M, key_.N, key_.K, key_.batch, key_.transpose_a, key_.transpose_b, key_.a_stride, key_.b_stride, key_.c_stride};
+      const kernels::cuda::GemmShape s{key_.M,           key_.N,        key_.K,        key_.batch,   key_.transpose_a,
+                                       key_.transpose_b, key_.a_stride, key_.b_stride, key_.c_stride};
       ACTMATCH_CUDA(kernels::cuda::gemm(stream_, static_cast<float*>(c), static_cast<const float*>(a), static_cast<const float*>(b),
                                         static_cast<const float*>(nullptr), s, key_.accumulate, kernels::kNoClip));
     }

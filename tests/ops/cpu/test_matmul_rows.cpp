@@ -28,7 +28,8 @@ TEST(CpuOnly, RowsDoNotDependOnTheOthers) {
           graph.mark_output(y);
           CompileOptions options;
           options.gradients = {{y}, {in}};
-          const ProgramRun run = ProgramRunner(tested_backend(), graph, options).run({{in, first(x, pictures, K)}}, {{y, first(seed, pictures, N)}});
+          const ProgramRun run =
+              ProgramRunner(tested_backend(), graph, options).run({{in, first(x, pictures, K)}}, {{y, first(seed, pictures, N)}});
           if (pictures == 1) alone = run;
           const auto same = [&](const Doubles& got, const Doubles& want) {
             return std::equal(want.data.begin(), want.data.end(), got.data.begin());

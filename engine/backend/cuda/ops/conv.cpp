@@ -50,7 +50,8 @@ class DepthwiseStep : public Step {
     if (dx_ && clip_.changes()) backward_reads = {y_};
   }
   void forward() override {
-    ACTMATCH_CUDA(launch::depthwise(stream(), y_->as<T>(), x_->as<T>(), filter_->as<T>(), bias_ ? bias_->as<float>() : nullptr, shape_, clip_));
+    ACTMATCH_CUDA(
+        launch::depthwise(stream(), y_->as<T>(), x_->as<T>(), filter_->as<T>(), bias_ ? bias_->as<float>() : nullptr, shape_, clip_));
   }
   void backward() override {
     const Clip clip = y_->derivative_taken ? kernels::kNoClip : clip_;
@@ -138,8 +139,7 @@ class ConvStep : public Step {
   void backward() override {
     undo_clip<T>(*y_);
     const T* dy = y_->grad_as<T>();
-    if (dresidual_)
-      convert(stream(), residual_->grad, residual_->grad_form(), y_->grad, y_->grad_form(), y_->shape, dresidual_.accumulate);
+    if (dresidual_) convert(stream(), residual_->grad, residual_->grad_form(), y_->grad, y_->grad_form(), y_->shape, dresidual_.accumulate);
     if (dw_) backward_filter(dy);
     if (db_)
       ACTMATCH_CUDA(launch::conv_backward_bias(stream(), bias_gradient_->grad_as<float>(), dy, shape_.N, shape_.P * shape_.Q, shape_.K,
@@ -234,8 +234,8 @@ class ConvStep : public Step {
   void backward_data(const T* dy) {
     T* dx = x_->grad_as<T>();
     if (!data_runner_) {
-      ACTMATCH_CUDA(launch::conv_backward_data(stream(), dx, dy, w_->as<T>(), static_cast<const float*>(nullptr), dx_.accumulate ? dx : nullptr,
-                                               shape_, kernels::kNoClip));
+      ACTMATCH_CUDA(launch::conv_backward_data(stream(), dx, dy, w_->as<T>(), static_cast<const float*>(nullptr),
+                                               dx_.accumulate ? dx : nullptr, shape_, kernels::kNoClip));
       return;
     }
     void* target = dx_scratch_ ? address(dx_scratch_) : dx;

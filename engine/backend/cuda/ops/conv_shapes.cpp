@@ -49,7 +49,8 @@ ConvShape library_shape(const ConvAttrs& attrs, const Shape& x, const Shape& w) 
 
 bool is_depthwise(const ConvAttrs& attrs, const Shape& x, const Shape& w) {
   return !has_instances(w) && attrs.groups == x[1] && w[0] == x[1] && w[2] == 3 && w[3] == 3 && attrs.dilations[0] == 1 &&
-         attrs.dilations[1] == 1 && attrs.strides[0] == attrs.strides[1] && attrs.strides[0] <= 2 && attrs.pads[0] <= 2 && attrs.pads[1] <= 2;
+         attrs.dilations[1] == 1 && attrs.strides[0] == attrs.strides[1] && attrs.strides[0] <= 2 && attrs.pads[0] <= 2 &&
+         attrs.pads[1] <= 2;
 }
 
 kernels::DepthwiseShape depthwise_shape(const ConvAttrs& attrs, const Shape& x, const Shape& y) {

@@ -1,5 +1,5 @@
-// Transposed convolution: the gradient of a convolution with respect to its input, run forward. Kernels of our own: it stands in generators,
-// where every picture of a batch has weights of its own.
+// Transposed convolution: the gradient of a convolution with respect to its input, run forward. Kernels of our own: it stands in
+// generators, where every picture of a batch has weights of its own.
 #include "engine/backend/cuda/ops/build_for.h"
 #include "engine/backend/cuda/ops/conv_shapes.h"
 #include "kernels/cuda_conv.h"
@@ -43,8 +43,8 @@ class ConvTransposeStep : public Step {
     undo_clip<T>(*y_);
     const T* dy = y_->grad_as<T>();
     if (dw_)
-      ACTMATCH_CUDA(launch::conv_backward_filter(stream(), w_->grad_as<float>(), dy, x_->as<T>(), shape_, dw_.accumulate,
-                                                 address(filter_work_)));
+      ACTMATCH_CUDA(
+          launch::conv_backward_filter(stream(), w_->grad_as<float>(), dy, x_->as<T>(), shape_, dw_.accumulate, address(filter_work_)));
     if (db_)
       ACTMATCH_CUDA(launch::conv_backward_bias(stream(), bias_->grad_as<float>(), dy, shape_.N, shape_.H * shape_.W, shape_.C,
                                                shape_.instances, db_.accumulate, address(bias_work_)));

@@ -11,7 +11,8 @@ namespace {
 template <class T>
 class UnaryStep : public Step {
  public:
-  explicit UnaryStep(Lowering& l) : Step(l.engine()), attrs_(std::get<UnaryAttrs>(l.node().attrs)), x_(l.input(0)), y_(l.output(x_->form.layout)) {
+  explicit UnaryStep(Lowering& l)
+      : Step(l.engine()), attrs_(std::get<UnaryAttrs>(l.node().attrs)), x_(l.input(0)), y_(l.output(x_->form.layout)) {
     reads = {x_};
     writes = {y_};
     differentiate(dx_, x_, l.wants(0));
@@ -25,7 +26,8 @@ class UnaryStep : public Step {
   }
   void backward() override {
     ACTMATCH_CUDA(launch::unary_backward(stream(), x_->grad_as<T>(), y_->grad_as<T>(), reinterpret_cast<const T*>(x_->data),
-                                         reinterpret_cast<const T*>(y_->data), op(), attrs_.alpha, attrs_.beta, y_->count(), dx_.accumulate));
+                                         reinterpret_cast<const T*>(y_->data), op(), attrs_.alpha, attrs_.beta, y_->count(),
+                                         dx_.accumulate));
   }
 
  private:
@@ -39,7 +41,10 @@ class UnaryStep : public Step {
 class FlagStep : public Step {
  public:
   explicit FlagStep(Lowering& l)
-      : Step(l.engine()), invert_(std::get<UnaryAttrs>(l.node().attrs).kind == UnaryKind::kNot), x_(l.input(0)), y_(l.output(x_->form.layout)) {
+      : Step(l.engine()),
+        invert_(std::get<UnaryAttrs>(l.node().attrs).kind == UnaryKind::kNot),
+        x_(l.input(0)),
+        y_(l.output(x_->form.layout)) {
     reads = {x_};
     writes = {y_};
   }
@@ -89,7 +94,8 @@ class BinaryStep : public Step {
     b_work_ = db_ ? add_scratch(launch::reduce_scratch_bytes(extents_, b_strides_), Scratch::When::kBackward) : nullptr;
   }
   void forward() override {
-    ACTMATCH_CUDA(launch::binary(stream(), y_->as<T>(), a_->as<T>(), b_->as<T>(), op_, extents_, y_strides_, a_strides_, b_strides_, y_->clip));
+    ACTMATCH_CUDA(
+        launch::binary(stream(), y_->as<T>(), a_->as<T>(), b_->as<T>(), op_, extents_, y_strides_, a_strides_, b_strides_, y_->clip));
   }
   void backward() override {
     undo_clip<T>(*y_);
@@ -138,7 +144,11 @@ class CompareStep : public Step {
 class WhereStep : public Step {
  public:
   explicit WhereStep(Lowering& l)
-      : Step(l.engine()), condition_(l.input(0)), in_{l.input(1), l.input(2)}, y_(l.output(leading_layout(l, {1, 2}))), extents_(y_->shape) {
+      : Step(l.engine()),
+        condition_(l.input(0)),
+        in_{l.input(1), l.input(2)},
+        y_(l.output(leading_layout(l, {1, 2}))),
+        extents_(y_->shape) {
     reads = {condition_, in_[0], in_[1]};
     writes = {y_};
     for (size_t side = 0; side < 2; ++side) {
@@ -151,8 +161,9 @@ class WhereStep : public Step {
   void forward() override {
     with_type(y_->form.store, [&](auto t) {
       using T = decltype(t);
-      ACTMATCH_CUDA(launch::where(stream(), y_->as<T>(), condition_->as<uint8_t>(), in_[0]->as<T>(), in_[1]->as<T>(), extents_, Dims(y_->strides()),
-                                  strides_of_operand(*condition_), strides_of_operand(*in_[0]), strides_of_operand(*in_[1])));
+      ACTMATCH_CUDA(launch::where(stream(), y_->as<T>(), condition_->as<uint8_t>(), in_[0]->as<T>(), in_[1]->as<T>(), extents_,
+                                  Dims(y_->strides()), strides_of_operand(*condition_), strides_of_operand(*in_[0]),
+                                  strides_of_operand(*in_[1])));
     });
   }
   void backward() override {
@@ -196,11 +207,13 @@ class ScaleShiftStep : public Step {
     if (y_->clip.changes()) backward_reads.push_back(y_);
   }
   void forward() override {
-    ACTMATCH_CUDA(launch::scale_shift(stream(), y_->as<T>(), x_->as<T>(), scale_->as<float>(), shift_->as<float>(), outer_, C_, inner_, y_->clip));
+    ACTMATCH_CUDA(
+        launch::scale_shift(stream(), y_->as<T>(), x_->as<T>(), scale_->as<float>(), shift_->as<float>(), outer_, C_, inner_, y_->clip));
   }
   void backward() override {
     undo_clip<T>(*y_);
-    ACTMATCH_CUDA(launch::scale_shift_backward(stream(), x_->grad_as<T>(), y_->grad_as<T>(), scale_->as<float>(), outer_, C_, inner_, dx_.accumulate));
+    ACTMATCH_CUDA(launch::scale_shift_backward(stream(), x_->grad_as<T>(), y_->grad_as<T>(), scale_->as<float>(), outer_, C_, inner_,
+                                               dx_.accumulate));
   }
 
  private:

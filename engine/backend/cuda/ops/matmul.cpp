@@ -84,7 +84,8 @@ class Gemm {
     runner_->run(c, a, b, work);
     const int64_t rows = shape_.batch * shape_.M;
     if (bias)
-      ACTMATCH_CUDA(launch::binary(stream, c, c, bias, launch::BinaryOp::kAdd, {rows, shape_.N}, {shape_.N, 1}, {shape_.N, 1}, {0, 1}, clip));
+      ACTMATCH_CUDA(
+          launch::binary(stream, c, c, bias, launch::BinaryOp::kAdd, {rows, shape_.N}, {shape_.N, 1}, {shape_.N, 1}, {0, 1}, clip));
     else if (clip.changes())
       ACTMATCH_CUDA(launch::clip_inplace(stream, c, clip, rows * shape_.N));
   }
@@ -113,7 +114,8 @@ class MatMulStep : public Step {
     writes = {y_};
     if (l.wants(2)) {
       bias_gradient_ = l.input_f32(2);
-      bias_work_ = add_scratch(launch::reduce_scratch_bytes(product_.N, y_->count() / std::max<int64_t>(product_.N, 1)), Scratch::When::kBackward);
+      bias_work_ =
+          add_scratch(launch::reduce_scratch_bytes(product_.N, y_->count() / std::max<int64_t>(product_.N, 1)), Scratch::When::kBackward);
     }
     differentiate(dbias_, bias_gradient_, l.wants(2));
     differentiate(da_, a_, l.wants(0));
@@ -126,13 +128,18 @@ class MatMulStep : public Step {
   void plan() override {
     size_t forward_bytes = 0, backward_bytes = 0;
     for (const Run& run : product_.runs) {
-      forward_.push_back({engine(), {product_.M, product_.N, product_.K, run.count, attrs_.transpose_a, attrs_.transpose_b,
-                                     run.a_step * a_size(), run.b_step * b_size(), y_size()},
+      forward_.push_back({engine(),
+                          {product_.M, product_.N, product_.K, run.count, attrs_.transpose_a, attrs_.transpose_b, run.a_step * a_size(),
+                           run.b_step * b_size(), y_size()},
                           is_aligned(run)});
       forward_bytes = std::max(forward_bytes, forward_.back().prepare(false));
     }
-    if (da_) add_gradients(product_.a_repeats, a_gradient_, [&](const Run& run) { return a_gradient(run); }, da_.accumulate, backward_bytes);
-    if (db_) add_gradients(product_.b_repeats, b_gradient_, [&](const Run& run) { return b_gradient(run); }, db_.accumulate, backward_bytes);
+    if (da_)
+      add_gradients(
+          product_.a_repeats, a_gradient_, [&](const Run& run) { return a_gradient(run); }, da_.accumulate, backward_bytes);
+    if (db_)
+      add_gradients(
+          product_.b_repeats, b_gradient_, [&](const Run& run) { return b_gradient(run); }, db_.accumulate, backward_bytes);
     forward_work_ = add_scratch(forward_bytes, Scratch::When::kForward);
     backward_work_ = add_scratch(backward_bytes, Scratch::When::kBackward);
   }
@@ -152,8 +159,8 @@ class MatMulStep : public Step {
     const T* dy = y_->grad_as<T>();
     if (dbias_) {
       const int64_t N = product_.N;
-      ACTMATCH_CUDA(launch::bias_gradient(stream(), bias_gradient_->grad_as<float>(), dy, N == 0 ? 0 : y_->count() / N, N, dbias_.accumulate,
-                                          address(bias_work_)));
+      ACTMATCH_CUDA(launch::bias_gradient(stream(), bias_gradient_->grad_as<float>(), dy, N == 0 ? 0 : y_->count() / N, N,
+                                          dbias_.accumulate, address(bias_work_)));
     }
     if (da_) {
       begin_gradient(da_, product_.a_repeats);

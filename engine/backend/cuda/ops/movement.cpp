@@ -54,7 +54,8 @@ class StridedStep : public Step {
   }
   void backward() override {
     if (!onto_ && !dx_.accumulate) fill_zero(stream(), x_->grad, x_->gradient_bytes());
-    copy(stream(), x_->grad_store, x_->grad, offset_, x_strides_, y_->grad_store, y_->grad, 0, y_strides_, extents_, !onto_ || dx_.accumulate);
+    copy(stream(), x_->grad_store, x_->grad, offset_, x_strides_, y_->grad_store, y_->grad, 0, y_strides_, extents_,
+         !onto_ || dx_.accumulate);
   }
 
  private:
@@ -69,7 +70,12 @@ class StridedStep : public Step {
 class ExpandStep : public Step {
  public:
   ExpandStep(Lowering& l, Slot* x, Slot* y)
-      : Step(l.engine()), x_(x), y_(y), extents_(y->shape), y_strides_(y->strides()), x_strides_(broadcast_strides(x->shape, x->form.layout, y->shape)) {
+      : Step(l.engine()),
+        x_(x),
+        y_(y),
+        extents_(y->shape),
+        y_strides_(y->strides()),
+        x_strides_(broadcast_strides(x->shape, x->form.layout, y->shape)) {
     reads = {x};
     writes = {y};
     differentiate(dx_, x, l.wants(0));
@@ -116,13 +122,14 @@ class ConcatStep : public Step {
   }
   void forward() override {
     for (const Part& p : parts_)
-      copy(stream(), y_->form.store, y_->data, p.offset, y_strides_, p.x->form.store, p.x->data, 0, Dims(p.x->strides()), Dims(p.x->shape), false);
+      copy(stream(), y_->form.store, y_->data, p.offset, y_strides_, p.x->form.store, p.x->data, 0, Dims(p.x->strides()), Dims(p.x->shape),
+           false);
   }
   void backward() override {
     for (const Part& p : parts_)
       if (p.target)
-        copy(stream(), p.x->grad_store, p.x->grad, 0, Dims(p.x->strides()), y_->grad_store, y_->grad, p.offset, y_strides_, Dims(p.x->shape),
-             p.target.accumulate);
+        copy(stream(), p.x->grad_store, p.x->grad, 0, Dims(p.x->strides()), y_->grad_store, y_->grad, p.offset, y_strides_,
+             Dims(p.x->shape), p.target.accumulate);
   }
 
  private:
@@ -183,7 +190,8 @@ class ConstantPadStep : public Step {
 template <class T>
 class IndexedStep : public Step {
  public:
-  IndexedStep(Lowering& l, Slot* x, Slot* y, const std::vector<int32_t>& source, int64_t inner) : Step(l.engine()), x_(x), y_(y), inner_(inner) {
+  IndexedStep(Lowering& l, Slot* x, Slot* y, const std::vector<int32_t>& source, int64_t inner)
+      : Step(l.engine()), x_(x), y_(y), inner_(inner) {
     index_ = l.table("index", source);
     count_ = static_cast<int64_t>(source.size());
     reads = {x, index_};
@@ -206,8 +214,8 @@ class IndexedStep : public Step {
   }
   void backward() override {
     if (rows_ == 0) return;
-    ACTMATCH_CUDA(launch::gather_indexed_backward(stream(), x_->grad_as<T>(), y_->grad_as<T>(), entries(offsets_), entries(list_), rows_, inner_,
-                                                  dx_.accumulate));
+    ACTMATCH_CUDA(launch::gather_indexed_backward(stream(), x_->grad_as<T>(), y_->grad_as<T>(), entries(offsets_), entries(list_), rows_,
+                                                  inner_, dx_.accumulate));
   }
 
  private:
