@@ -182,7 +182,10 @@ void write_tensors(const NamedTensors& tensors, const std::string& folder) {
       throw Error(ErrorCode::kInvalidArgument,
                   "two arrays would both be written to '" + file_name(t.name) + ".npy'; rename one of them in the model");
   make_folder(folder);
-  for (const NamedTensor& t : tensors) write_npy((std::filesystem::path(folder) / (file_name(t.name) + ".npy")).string(), t.tensor);
+  StagedFiles files;  // all of them or none: a part would look like a model with fewer outputs
+  for (const NamedTensor& t : tensors)
+    files.add((std::filesystem::path(folder) / (file_name(t.name) + ".npy")).string(), encode_npy(t.tensor));
+  files.commit();
 }
 
 }  // namespace actmatch::api

@@ -89,6 +89,7 @@ std::unique_ptr<Backend> make_cuda_backend(const CudaOptions& options) {
   parts.device = options.device;
   parts.precision = options.precision;
   parts.notice = options.notice;
+  parts.name = "cuda:" + std::to_string(options.device) + " (" + properties.name + ")";
   parts.description = description_of(properties) + ", " + name_of(options.precision);
   parts.stream = std::make_unique<Stream>();
   CudnnOptions cudnn;

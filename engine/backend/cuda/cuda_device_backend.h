@@ -35,6 +35,7 @@ struct DeviceBackendParts {
   std::unique_ptr<ConvLibrary> convolutions;  // may be null
   std::unique_ptr<MatMulLibrary> products;    // may be null
   Precision precision = Precision::kF32;
+  std::string name = "cuda";  // as records tell it
   std::string description;
   int64_t preferred_batch = 64;
   std::function<void(const std::string&)> notice;  // may be empty
@@ -46,7 +47,7 @@ class DeviceBackend : public Backend {
   explicit DeviceBackend(DeviceBackendParts parts);
   ~DeviceBackend() override;
 
-  std::string name() const override { return "cuda"; }
+  std::string name() const override { return parts_.name; }
   std::string description() const override { return parts_.description; }
   std::string why_unsupported(const Graph& graph, const Node& node) const override { return cuda::why_unsupported(graph, node); }
   std::unique_ptr<Program> compile(const Graph& graph, const CompileOptions& options) override;
