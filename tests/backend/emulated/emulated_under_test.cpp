@@ -1,18 +1,10 @@
 // The CUDA backend in the emulator, without NVIDIA's libraries: kernels of our own do everything.
-#include <cstdlib>
-#include <string>
 
 #include "engine/backend/cuda/cuda_device_backend.h"
 #include "tests/support/tested_backend.h"
+#include "tests/support/tested_precision.h"
 
 namespace actmatch::test {
-
-namespace {
-Precision precision_under_test() {
-  const char* name = std::getenv("ACTMATCH_TEST_PRECISION");
-  return precision_of(name ? name : "fp32");
-}
-}  // namespace
 
 Backend& tested_backend() {
   static cuda::DeviceBackend backend([] {
@@ -34,3 +26,9 @@ double branch_margin() { return precision_under_test() == Precision::kBf16 ? 3e-
 bool same_bits_in_batches() { return true; }
 
 }  // namespace actmatch::test
+
+int main(int argc, char** argv) {
+  testing::InitGoogleTest(&argc, argv);
+  actmatch::test::choose_tests();
+  return RUN_ALL_TESTS();
+}
