@@ -12,5 +12,5 @@ sed 's/ -fsanitize-sections=[a-z_]*//' "$build/compile_commands.json" >"$databas
 # What this build leaves out (cuDNN's part where there is no cuDNN) has no headers to be checked with.
 git ls-files 'engine/*.cpp' 'kernels/*.cpp' 'onnx_import/*.cpp' 'tools/actmatch/*.cpp' | grep -v '^onnx_import/ops/' |
   while read -r file; do if grep -qF "/$file\"" "$build/compile_commands.json"; then echo "$file"; fi; done |
-  xargs -P "$(nproc)" -n 4 clang-tidy -p "$database" --quiet --warnings-as-errors='*' --extra-arg=-Wno-unknown-warning-option 2> >(grep -v 'warnings generated\|^Suppressed\|^Use -header' >&2)
+  xargs -P "$(env -u OMP_NUM_THREADS nproc)" -n 4 clang-tidy -p "$database" --quiet --warnings-as-errors='*' --extra-arg=-Wno-unknown-warning-option 2> >(grep -v 'warnings generated\|^Suppressed\|^Use -header' >&2)
 echo "tidy: clean"

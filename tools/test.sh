@@ -17,4 +17,5 @@ if ((!quick)); then
   tools/check_tidy.sh build
   tools/fuzz.sh 60
 fi
-ctest --test-dir build --output-on-failure -j "$(nproc)"
+# nproc would answer OMP_NUM_THREADS.
+ctest --test-dir build --output-on-failure -j "$(env -u OMP_NUM_THREADS nproc)"
