@@ -218,8 +218,6 @@ void build_scale_shift(Lowering&);
 void build_cast(Lowering&);
 void build_resize(Lowering&);
 std::string pool_unsupported(const Graph&, const Node&);
-std::string unary_unsupported(const Graph&, const Node&);
-std::string binary_unsupported(const Graph&, const Node&);
 std::string conv_transpose_unsupported(const Graph&, const Node&);
 
 }  // namespace actmatch::cpu

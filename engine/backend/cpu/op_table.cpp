@@ -1,23 +1,12 @@
 // One row per operator: can it run here, how is it built, does it take an activation along.
 #include "engine/backend/cpu/lowering.h"
+#include "engine/backend/lowering_rules.h"
 #include "engine/core/error.h"
 
 namespace actmatch::cpu {
 
 namespace {
 
-std::string always(const Graph&, const Node&) { return {}; }
-std::string gather_unsupported(const Graph& graph, const Node& node) {
-  if (!graph.is_constant(node.inputs[1])) return "gathering by indices that depend on the input";
-  if (graph.value(node.inputs[0]).dtype != DType::kF32) return "gathering integers that depend on the input";
-  return {};
-}
-std::string floats_only(const Graph& graph, const Node& node) {
-  for (ValueId input : node.inputs)
-    if (input != kNoValue && graph.value(input).dtype != DType::kF32) return "integers that depend on the input";
-  return {};
-}
-std::string batch_norm_unsupported(const Graph&, const Node&) { return "batch norm that the passes did not fold"; }
 void build_nothing(Lowering&) { ACTMATCH_CHECK(false, "batch norm reached the CPU backend"); }
 
 constexpr CpuOp kTable[] = {
@@ -29,17 +18,17 @@ constexpr CpuOp kTable[] = {
     {OpKind::kUnary, unary_unsupported, build_unary, false},
     {OpKind::kBinary, binary_unsupported, build_binary, true},
     {OpKind::kSoftmax, floats_only, build_softmax, false},
-    {OpKind::kConcat, always, build_concat, false},
-    {OpKind::kReshape, always, build_reshape, false},
-    {OpKind::kTranspose, always, build_strided, false},
-    {OpKind::kSlice, always, build_strided, false},
+    {OpKind::kConcat, no_reason, build_concat, false},
+    {OpKind::kReshape, no_reason, build_reshape, false},
+    {OpKind::kTranspose, no_reason, build_strided, false},
+    {OpKind::kSlice, no_reason, build_strided, false},
     {OpKind::kPad, floats_only, build_pad, false},
     {OpKind::kGather, gather_unsupported, build_gather, false},
-    {OpKind::kWhere, always, build_where, false},
-    {OpKind::kExpand, always, build_strided, false},
+    {OpKind::kWhere, no_reason, build_where, false},
+    {OpKind::kExpand, no_reason, build_strided, false},
     {OpKind::kScaleShift, floats_only, build_scale_shift, true},
     {OpKind::kBatchNorm, batch_norm_unsupported, build_nothing, false},
-    {OpKind::kCast, always, build_cast, false},
+    {OpKind::kCast, no_reason, build_cast, false},
     {OpKind::kResize, floats_only, build_resize, false},
 };
 

@@ -62,5 +62,38 @@ TEST(CpuOnly, RowsDoNotDependOnTheOthers) {
   }
 }
 
+// Tokens that an exporter laid one picture behind the other: a picture's block is the same bits in any batch, and goes through in one.
+TEST(CpuOnly, FlattenedTokensDoNotDependOnTheOtherPictures) {
+  RandomArrays random(9);
+  const int64_t tokens = 7, K = 33, N = 20;
+  const Doubles weights = random.uniform({K, N}), bias = random.uniform({N});
+  const Doubles x = random.uniform({5, tokens, K}), seed = random.uniform({5 * tokens, N});
+  ProgramRun alone;
+  for (const int64_t pictures : {1, 2, 5}) {
+    Doubles images({pictures, tokens, K}), dy({pictures * tokens, N});
+    std::copy_n(x.data.begin(), images.data.size(), images.data.begin());
+    std::copy_n(seed.data.begin(), dy.data.size(), dy.data.begin());
+    Graph graph;
+    const ValueId in = graph.add_input("x", DType::kF32, images.shape);
+    const ValueId flat = graph.add_node("flat", ReshapeAttrs{{pictures * tokens, K}}, {in});
+    const ValueId y = graph.add_node("product", MatMulAttrs{},
+                                     {flat, graph.add_constant("w", to_tensor(weights)), graph.add_constant("b", to_tensor(bias))});
+    graph.mark_output(y);
+    CompileOptions options;
+    options.gradients = {{y}, {in}};
+    ProgramRunner runner(tested_backend(), graph, options);
+    const ProgramRun run = runner.run({{in, images}}, {{y, dy}});
+    if (pictures == 1) alone = run;
+    EXPECT_TRUE(std::equal(alone.values.at(y).data.begin(), alone.values.at(y).data.end(), run.values.at(y).data.begin())) << pictures;
+    EXPECT_TRUE(std::equal(alone.gradients.at(in).data.begin(), alone.gradients.at(in).data.end(), run.gradients.at(in).data.begin()))
+        << pictures;
+    runner.program().enable_profiling(true);
+    runner.program().forward();
+    bool found = false;
+    for (const auto& node : runner.program().profile()) found = found || node.implementation == "sgemm, 7 rows at a time";
+    EXPECT_TRUE(found) << "in pieces";
+  }
+}
+
 }  // namespace
 }  // namespace actmatch::test

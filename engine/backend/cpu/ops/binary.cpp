@@ -224,17 +224,6 @@ class BroadcastStep : public Step {
 
 }  // namespace
 
-std::string binary_unsupported(const Graph& graph, const Node& node) {
-  const DType a = graph.value(node.inputs[0]).dtype;
-  if (a == DType::kI64) return "arithmetic on integers that depend on the input";
-  if (a == DType::kBool) {
-    const BinaryKind kind = std::get<BinaryAttrs>(node.attrs).kind;
-    if (kind != BinaryKind::kAnd && kind != BinaryKind::kOr && kind != BinaryKind::kEqual)
-      return "arithmetic on booleans that depend on the input";
-  }
-  return {};
-}
-
 void build_binary(Lowering& l) {
   const BinaryKind kind = std::get<BinaryAttrs>(l.node().attrs).kind;
   const bool float_result = l.graph().value(l.node().output).dtype == DType::kF32;

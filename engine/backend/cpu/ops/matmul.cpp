@@ -1,11 +1,13 @@
 // Matrix products over leading batch axes that broadcast: y[b] = A[b] B[b] + bias. One oneDNN sgemm a matrix. How sgemm sums depends on the
-// number of rows it is given, and a picture's numbers must not depend on how many others are in the batch. So the rows of a plain matrix,
-// which are pictures in a classifier's head, go through in blocks of one fixed size.
+// number of rows it is given, and a picture's numbers must not depend on how many others are in the batch. So a plain matrix goes through
+// in blocks of one size: the rows of one picture where it has several (tokens, one picture's behind the other's), and a fixed few where a
+// row is a picture, as in a classifier's head.
 #include <oneapi/dnnl/dnnl.h>
 
 #include <algorithm>
 
 #include "engine/backend/cpu/loops.h"
+#include "engine/backend/lowering_rules.h"
 #include "engine/core/error.h"
 
 namespace actmatch::cpu {
@@ -21,27 +23,26 @@ MatMulSizes sizes_of(const MatMulAttrs& attrs, const Shape& a, const Shape& b, c
   MatMulSizes s{y[y.size() - 2], y[y.size() - 1], attrs.transpose_a ? a[a.size() - 2] : a[a.size() - 1], {}, {}};
   const Shape batch(y.begin(), y.end() - 2);
   const int64_t count = element_count(batch);
-  const auto index_into = [&](const Shape& x, int64_t i) {
-    int64_t index = 0, stride = 1;
-    for (size_t k = 0; k < batch.size(); ++k) {  // from the last batch axis
-      const int64_t extent = batch[batch.size() - 1 - k];
-      const int64_t own = k + 2 < x.size() ? x[x.size() - 3 - k] : 1;
-      if (own != 1) index += (i % extent) * stride;
-      stride *= own;
-      i /= extent;
-    }
-    return index;
-  };
   for (int64_t i = 0; i < count; ++i) {
-    s.a_index.push_back(index_into(a, i));
-    s.b_index.push_back(index_into(b, i));
+    s.a_index.push_back(operand_matrix(batch, a, i));
+    s.b_index.push_back(operand_matrix(batch, b, i));
   }
   return s;
 }
 
 // sgemm treats all rows of a block of this size alike, with AVX2 and with AVX-512 (a test looks); not so those of 8 or 32. Sixteen would do
 // too, but most blocks hold the one or two pictures of a step.
-constexpr int64_t kRows = 4;
+constexpr int64_t kPictures = 4;
+
+// Rows that go through sgemm together; M: of the whole matrix.
+int64_t rows_of_block(const Graph& graph, int64_t M) {
+  for (ValueId input : graph.inputs()) {
+    const Shape& shape = graph.value(input).shape;
+    const int64_t pictures = shape.empty() ? 1 : shape[0];
+    if (pictures > 0 && M % pictures == 0 && M > pictures) return M / pictures;
+  }
+  return kPictures;
+}
 
 void gemm(bool ta, bool tb, int64_t M, int64_t N, int64_t K, const float* a, const float* b, float* c, bool accumulate) {
   const int64_t lda = ta ? M : K, ldb = tb ? K : N;
@@ -49,16 +50,18 @@ void gemm(bool ta, bool tb, int64_t M, int64_t N, int64_t K, const float* a, con
   ACTMATCH_CHECK(status == dnnl_success, "matrix product failed");
 }
 
-// The same without ta, the result of a row being the same in whatever company it comes. `spare`: kRows * (K + N) floats.
-void gemm_by_rows(bool tb, int64_t M, int64_t N, int64_t K, const float* a, const float* b, float* c, bool accumulate, float* spare) {
-  const int64_t whole = M / kRows * kRows, rest = M - whole;
-  for (int64_t row = 0; row < whole; row += kRows) gemm(false, tb, kRows, N, K, a + row * K, b, c + row * N, accumulate);
+// The same without ta, `block` rows at a time: a row's result is the same in whatever company it comes. `spare`: block * (K + N) floats
+// where the last block is not full.
+void gemm_by_rows(bool tb, int64_t M, int64_t N, int64_t K, const float* a, const float* b, float* c, bool accumulate, int64_t block,
+                  float* spare) {
+  const int64_t whole = M / block * block, rest = M - whole;
+  for (int64_t row = 0; row < whole; row += block) gemm(false, tb, block, N, K, a + row * K, b, c + row * N, accumulate);
   if (rest == 0) return;
-  float *spare_a = spare, *spare_c = spare + kRows * K;
-  std::fill_n(spare, kRows * (K + N), 0.0f);
+  float *spare_a = spare, *spare_c = spare + block * K;
+  std::fill_n(spare, block * (K + N), 0.0f);
   std::copy_n(a + whole * K, rest * K, spare_a);
   if (accumulate) std::copy_n(c + whole * N, rest * N, spare_c);
-  gemm(false, tb, kRows, N, K, spare_a, b, spare_c, accumulate);
+  gemm(false, tb, block, N, K, spare_a, b, spare_c, accumulate);
   std::copy_n(spare_c, rest * N, c + whole * N);
 }
 
@@ -94,9 +97,9 @@ class MatMulStep : public Step {
       s.dbias_.slot = s.bias_;
       s.grads.push_back(&s.dbias_);
     }
-    s.by_rows_ = l.input_shape(0).size() == 2 && !s.attrs_.transpose_a;
-    if (s.by_rows_ && s.sizes_.M % kRows != 0) {
-      const auto bytes = static_cast<size_t>(kRows * (s.sizes_.K + s.sizes_.N)) * sizeof(float);
+    if (l.input_shape(0).size() == 2 && !s.attrs_.transpose_a) s.block_ = rows_of_block(l.graph(), s.sizes_.M);
+    if (s.block_ > 0 && s.sizes_.M % s.block_ != 0) {
+      const auto bytes = static_cast<size_t>(s.block_ * (s.sizes_.K + s.sizes_.N)) * sizeof(float);
       s.forward_spare_ = s.add_scratch(bytes, Scratch::When::kForward);
       if (s.da_) s.backward_spare_ = s.add_scratch(bytes, Scratch::When::kBackward);
     }
@@ -115,8 +118,8 @@ class MatMulStep : public Step {
         continue;
       }
       const float *a = a_->f32() + sizes_.a_index[i] * M * K, *b = b_->f32() + sizes_.b_index[i] * K * N;
-      if (by_rows_)
-        gemm_by_rows(attrs_.transpose_b, M, N, K, a, b, y, bias_ != nullptr, spare(forward_spare_));
+      if (block_ > 0)
+        gemm_by_rows(attrs_.transpose_b, M, N, K, a, b, y, bias_ != nullptr, block_, spare(forward_spare_));
       else
         gemm(attrs_.transpose_a, attrs_.transpose_b, M, N, K, a, b, y, bias_ != nullptr);
     }
@@ -138,8 +141,8 @@ class MatMulStep : public Step {
         float* da = a_->grad + sizes_.a_index[i] * M * K;
         if (attrs_.transpose_a)  // da' (K x M) = op(B) dy'
           gemm(attrs_.transpose_b, true, K, M, N, b, dy, da, true);
-        else if (by_rows_)
-          gemm_by_rows(!attrs_.transpose_b, M, K, N, dy, b, da, true, spare(backward_spare_));
+        else if (block_ > 0)
+          gemm_by_rows(!attrs_.transpose_b, M, K, N, dy, b, da, true, block_, spare(backward_spare_));
         else
           gemm(false, !attrs_.transpose_b, M, K, N, dy, b, da, true);
       }
@@ -155,7 +158,7 @@ class MatMulStep : public Step {
           for (int64_t c = 0; c < N; ++c) bias_->grad[c] += dy[r * N + c];
     }
   }
-  std::string implementation() const override { return by_rows_ ? "sgemm, " + std::to_string(kRows) + " rows at a time" : "sgemm"; }
+  std::string implementation() const override { return block_ > 0 ? "sgemm, " + std::to_string(block_) + " rows at a time" : "sgemm"; }
 
  private:
   static float* spare(const Scratch* scratch) { return scratch ? reinterpret_cast<float*>(scratch->data) : nullptr; }
@@ -165,7 +168,7 @@ class MatMulStep : public Step {
   Activation activation_;
   Slot *a_ = nullptr, *b_ = nullptr, *bias_ = nullptr, *y_ = nullptr;
   GradTarget da_, db_, dbias_;
-  bool by_rows_ = false;
+  int64_t block_ = 0;  // 0: matrix by matrix
   Scratch *forward_spare_ = nullptr, *backward_spare_ = nullptr;
 };
 

@@ -3,7 +3,7 @@
 #include <cstring>
 
 #include "engine/backend/cpu/loops.h"
-#include "engine/core/error.h"
+#include "engine/backend/lowering_rules.h"
 
 namespace actmatch::cpu {
 
@@ -122,16 +122,6 @@ class IndexedStep : public Step {
   GradTarget dx_;
 };
 
-int64_t padded_source(int64_t i, int64_t extent, PadMode mode) {
-  if (i >= 0 && i < extent) return i;
-  switch (mode) {
-    case PadMode::kConstant: return -1;
-    case PadMode::kEdge: return i < 0 ? 0 : extent - 1;
-    case PadMode::kReflect: return i < 0 ? -i : 2 * (extent - 1) - i;
-  }
-  return -1;
-}
-
 }  // namespace
 
 void build_reshape(Lowering& l) {
@@ -183,23 +173,12 @@ void build_pad(Lowering& l) {
 }
 
 void build_gather(Lowering& l) {
-  const auto axis = static_cast<size_t>(std::get<GatherAttrs>(l.node().attrs).axis);
   Slot* x = l.input_plain(0);
-  const Tensor& indices = l.constant(1);
-  int64_t outer = 1, inner = 1;
-  const int64_t extent = x->shape[axis];
-  for (size_t i = 0; i < axis; ++i) outer *= x->shape[i];
-  for (size_t i = axis + 1; i < x->shape.size(); ++i) inner *= x->shape[i];
+  const GatheredRuns runs = gathered_runs(l.node(), x->shape, l.constant(1));
   std::vector<int64_t> source;
-  source.reserve(static_cast<size_t>(outer * indices.count() * inner));
-  for (int64_t o = 0; o < outer; ++o)
-    for (int64_t index : indices.view<int64_t>()) {
-      const int64_t row = index < 0 ? index + extent : index;
-      if (row < 0 || row >= extent)
-        throw Error(ErrorCode::kInvalidArgument, "node '" + l.node().name + "' (Gather): index " + std::to_string(index) +
-                                                     " lies outside the axis of " + std::to_string(extent) + "; the model file is damaged");
-      for (int64_t i = 0; i < inner; ++i) source.push_back((o * extent + row) * inner + i);
-    }
+  source.reserve(runs.source.size() * static_cast<size_t>(runs.inner));
+  for (int64_t run : runs.source)
+    for (int64_t i = 0; i < runs.inner; ++i) source.push_back(run * runs.inner + i);
   l.add_step(std::make_unique<IndexedStep>(x, l.output_plain(), std::move(source), 0.0f, l.wants(0)));
 }
 

@@ -147,13 +147,6 @@ class UnaryStep : public Step {
 
 }  // namespace
 
-std::string unary_unsupported(const Graph& graph, const Node& node) {
-  const UnaryKind kind = std::get<UnaryAttrs>(node.attrs).kind;
-  if (graph.value(node.inputs[0]).dtype == DType::kI64 && kind != UnaryKind::kIdentity)
-    return "arithmetic on integers that depend on the input";
-  return {};
-}
-
 void build_unary(Lowering& l) { l.add_step(std::make_unique<UnaryStep>(l)); }
 
 }  // namespace actmatch::cpu

@@ -4,6 +4,7 @@
 #include <optional>
 
 #include "engine/backend/cuda/ops/build_for.h"
+#include "engine/backend/lowering_rules.h"
 
 namespace actmatch::cuda {
 
@@ -32,21 +33,10 @@ Product product_of(const MatMulAttrs& attrs, const Shape& a, const Shape& b, con
     p.runs = {Run{}};
     return p;
   }
-  const auto index_into = [&](const Shape& x, int64_t i) {
-    int64_t index = 0, stride = 1;
-    for (size_t k = 0; k < batch.size(); ++k) {  // from the last batch axis
-      const int64_t extent = batch[batch.size() - 1 - k];
-      const int64_t own = k + 2 < x.size() ? x[x.size() - 3 - k] : 1;
-      if (own != 1) index += (i % extent) * stride;
-      stride *= own;
-      i /= extent;
-    }
-    return index;
-  };
   p.a_repeats = element_count(a) != count * p.M * p.K;
   p.b_repeats = element_count(b) != count * p.K * p.N;
   for (int64_t i = 0; i < count; ++i) {
-    const int64_t at = index_into(a, i), bt = index_into(b, i);
+    const int64_t at = operand_matrix(batch, a, i), bt = operand_matrix(batch, b, i);
     if (!p.runs.empty()) {
       Run& run = p.runs.back();
       const int64_t a_step = run.count == 1 ? at - run.a : run.a_step, b_step = run.count == 1 ? bt - run.b : run.b_step;

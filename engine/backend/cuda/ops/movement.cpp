@@ -1,7 +1,7 @@
 // Operators that only move elements: reshape, transpose, slice, expand, concatenation, pad, gather, cast. Where an element lies is said by
 // strides, so most of them run in the layout of their input.
 #include "engine/backend/cuda/ops/build_for.h"
-#include "engine/core/error.h"
+#include "engine/backend/lowering_rules.h"
 #include "kernels/cuda.h"
 
 namespace actmatch::cuda {
@@ -225,12 +225,6 @@ class IndexedStep : public Step {
   GradTarget dx_;
 };
 
-int64_t padded_source(int64_t i, int64_t extent, PadMode mode) {
-  if (i >= 0 && i < extent) return i;
-  if (mode == PadMode::kEdge) return i < 0 ? 0 : extent - 1;
-  return i < 0 ? -i : 2 * (extent - 1) - i;
-}
-
 // The layout of a transposed feature map in which nothing has to move, when there is one.
 Layout transposed_layout(const std::vector<int64_t>& strides, const Shape& out) {
   return out.size() == 4 && strides == strides_of(out, Layout::kChannelsLast) ? Layout::kChannelsLast : Layout::kRows;
@@ -307,23 +301,10 @@ void build_pad(Lowering& l) {
 }
 
 void build_gather(Lowering& l) {
-  const auto axis = static_cast<size_t>(std::get<GatherAttrs>(l.node().attrs).axis);
   Slot* x = l.input_as(0, Layout::kRows);
-  const Tensor& indices = l.constant(1);
-  int64_t outer = 1, inner = 1;
-  const int64_t extent = x->shape[axis];
-  for (size_t i = 0; i < axis; ++i) outer *= x->shape[i];
-  for (size_t i = axis + 1; i < x->shape.size(); ++i) inner *= x->shape[i];
-  std::vector<int32_t> source;
-  for (int64_t o = 0; o < outer; ++o)
-    for (int64_t index : indices.view<int64_t>()) {
-      const int64_t row = index < 0 ? index + extent : index;
-      if (row < 0 || row >= extent)
-        throw Error(ErrorCode::kInvalidArgument, "node '" + l.node().name + "' (Gather): index " + std::to_string(index) +
-                                                     " lies outside the axis of " + std::to_string(extent) + "; the model file is damaged");
-      source.push_back(static_cast<int32_t>(o * extent + row));
-    }
-  add_step_for<IndexedStep>(l, l.store(), x, l.output(Layout::kRows), source, inner);
+  const GatheredRuns runs = gathered_runs(l.node(), x->shape, l.constant(1));
+  const std::vector<int32_t> source(runs.source.begin(), runs.source.end());
+  add_step_for<IndexedStep>(l, l.store(), x, l.output(Layout::kRows), source, runs.inner);
 }
 
 }  // namespace actmatch::cuda
