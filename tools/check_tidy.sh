@@ -5,10 +5,15 @@
 set -euo pipefail
 cd "$(dirname "$0")/.."
 build=${1:?usage: tools/check_tidy.sh BUILD}
-# Some files are built for the emulator too, with an option that clang does not know.
+# Some files are built for the emulator too, with an option that clang does not know; each file is looked at as the first target has it.
 database=$(mktemp -d)
 trap 'rm -rf "$database"' EXIT
-sed 's/ -fsanitize-sections=[a-z_]*//' "$build/compile_commands.json" >"$database/compile_commands.json"
+sed 's/ -fsanitize-sections=[a-z_]*//' "$build/compile_commands.json" | awk '
+  /^{/ { entry = "" }
+  /^{/ || /^  "/ { entry = entry $0 "\n" }
+  /^  "file"/ { file = $0 }
+  /^}/ { if (!(file in seen)) { printf "%s%s}", count++ ? ",\n" : "[\n", entry; seen[file] = 1 } }
+  END { print "\n]" }' >"$database/compile_commands.json"
 # What this build leaves out (cuDNN's part where there is no cuDNN) has no headers to be checked with.
 git ls-files 'engine/*.cpp' 'kernels/*.cpp' 'onnx_import/*.cpp' 'tools/actmatch/*.cpp' | grep -v '^onnx_import/ops/' |
   while read -r file; do if grep -qF "/$file\"" "$build/compile_commands.json"; then echo "$file"; fi; done |
