@@ -21,6 +21,18 @@ void lower_unary(NodeContext& c) {
       {"Softplus", UnaryKind::kSoftplus},
       {"Floor", UnaryKind::kFloor},
       {"Ceil", UnaryKind::kCeil},
+      {"Round", UnaryKind::kRound},
+      {"Sin", UnaryKind::kSin},
+      {"Cos", UnaryKind::kCos},
+      {"Tan", UnaryKind::kTan},
+      {"Asin", UnaryKind::kAsin},
+      {"Acos", UnaryKind::kAcos},
+      {"Atan", UnaryKind::kAtan},
+      {"Sinh", UnaryKind::kSinh},
+      {"Cosh", UnaryKind::kCosh},
+      {"Asinh", UnaryKind::kAsinh},
+      {"Acosh", UnaryKind::kAcosh},
+      {"Atanh", UnaryKind::kAtanh},
       {"Not", UnaryKind::kNot},
   };
   c.result(UnaryAttrs{kKinds.at(c.op())}, {c.input(0)});
