@@ -1,3 +1,6 @@
+#include <limits>
+
+#include "onnx_import/initializers.h"
 #include "onnx_import/ops/ops.h"
 #include "onnx_import/ops/steps.h"
 
@@ -20,10 +23,17 @@ ValueId remainder(NodeContext& c, ValueId a, ValueId b) {
 // The sign of the divisor, or with fmod=1 that of the dividend.
 void lower_mod(NodeContext& c) {
   const ValueId a = c.input(0), b = c.input(1);
-  if (c.attributes.flag("fmod", false)) return c.alias(remainder(c, a, b));
-  if (c.dtype(a) == DType::kF32)
-    return c.result(BinaryAttrs{BinaryKind::kSub}, {a, multiply(c, unary(c, UnaryKind::kFloor, divide(c, a, b)), b)});
-  c.alias(remainder(c, add(c, remainder(c, a, b), b), b));
+  const bool truncate = c.attributes.flag("fmod", false);
+  if (c.dtype(a) != DType::kF32) return c.alias(truncate ? remainder(c, a, b) : remainder(c, add(c, remainder(c, a, b), b), b));
+  const ValueId y = truncate ? remainder(c, a, b) : subtract(c, a, multiply(c, unary(c, UnaryKind::kFloor, divide(c, a, b)), b));
+  const Tensor* divisors = c.constant(b);
+  if (divisors && find_non_finite(*divisors, true) < 0) return c.alias(y);
+  // An infinite divisor leaves the dividend as it is, or where their signs must agree and do not, takes its place.
+  const ValueId infinite = binary(c, BinaryKind::kEqual, unary(c, UnaryKind::kAbs, b), c.scalar(std::numeric_limits<float>::infinity()));
+  const ValueId finite = binary(c, BinaryKind::kLess, unary(c, UnaryKind::kAbs, a), c.scalar(std::numeric_limits<float>::infinity()));
+  const ValueId opposed = binary(c, BinaryKind::kLess, multiply(c, a, b), c.scalar(0.0f));
+  const ValueId taken = truncate ? a : where(c, opposed, b, a);
+  c.result(WhereAttrs{}, {binary(c, BinaryKind::kAnd, infinite, finite), taken, y});
 }
 
 // True where exactly one is.

@@ -1,3 +1,5 @@
+#include <algorithm>
+
 #include "onnx_import/ops/ops.h"
 #include "onnx_import/ops/steps.h"
 #include "onnx_import/ops/window.h"
@@ -15,7 +17,7 @@ PoolAttrs attributes_of(const PlaneWindow& plane, PoolMode mode, bool ceil_mode)
 }
 
 // Three spatial axes: planes, then depth. The number of elements in a window is a product over the axes, so that this holds for means too.
-void pool_volume(NodeContext& c, ValueId x, PoolMode mode, const Window& window) {
+ValueId pool_volume(NodeContext& c, ValueId x, PoolMode mode, const Window& window) {
   const Shape shape = c.shape(x);
   const bool ceil_mode = rounds_up(c);
   const ValueId planes =
@@ -28,22 +30,48 @@ void pool_volume(NodeContext& c, ValueId x, PoolMode mode, const Window& window)
   depth.pads = {window.before[0], 0, window.after[0], 0};
   const ValueId y = c.step(attributes_of(depth, mode, ceil_mode),
                            {c.reshape(planes, {shape[0], shape[1], shape[2], plane[2] * plane[3]})});
-  c.result(ReshapeAttrs{{shape[0], shape[1], c.shape(y)[2], plane[2], plane[3]}}, {y});
+  return c.reshape(y, {shape[0], shape[1], c.shape(y)[2], plane[2], plane[3]});
+}
+
+ValueId pooled(NodeContext& c, ValueId x, PoolMode mode, const Window& window) {
+  if (window.axes() == 3) return pool_volume(c, x, mode, window);
+  const ValueId y = c.step(attributes_of(plane_of(window), mode, rounds_up(c)), {with_two_axes(c, x, window.axes())});
+  Shape shape = c.shape(y);
+  if (window.axes() == 1) shape.erase(shape.begin() + 2);
+  return c.reshape(y, shape);
+}
+
+// A mean that counts the padding, with windows that reach past it, where nothing counts: the padding becomes part of the input. No window
+// starts there all the same.
+ValueId pooled_with_padding(NodeContext& c, ValueId x, const Window& window) {
+  const Shape shape = c.shape(x);
+  PadAttrs attrs{Shape(shape.size(), 0), Shape(shape.size(), 0), PadMode::kConstant, 0.0f};
+  std::copy(window.before.begin(), window.before.end(), attrs.before.begin() + 2);
+  std::copy(window.after.begin(), window.after.end(), attrs.after.begin() + 2);
+  Window bare = window;
+  bare.before.assign(window.axes(), 0);
+  bare.after.assign(window.axes(), 0);
+  ValueId y = pooled(c, c.step(std::move(attrs), {x}), PoolMode::kAverageExcludePad, bare);
+  for (size_t i = 0; i < window.axes(); ++i) {
+    const int64_t starts = (shape[i + 2] + window.before[i] + window.strides[i] - 1) / window.strides[i];
+    y = slice(c, y, i + 2, 0, std::min(starts, c.shape(y)[i + 2]));
+  }
+  return y;
 }
 
 void lower_pool(NodeContext& c, PoolMode mode) {
   const size_t spatial = spatial_rank(c);
   Window window = read_window(c, spatial, {});
   read_padding(c, window);
-  const ValueId given = c.input(0), x = c.cast(given, DType::kF32);
-  if (spatial == 3) return pool_volume(c, x, mode, window);
-  const PoolAttrs attrs = attributes_of(plane_of(window), mode, rounds_up(c));
-  if (c.dtype(given) == DType::kF32) return window_result(c, attrs, {with_two_axes(c, x, spatial)}, spatial);
-  // Integers of 8 bits, which floats hold exactly.
-  const ValueId y = c.cast(c.step(attrs, {with_two_axes(c, x, spatial)}), c.dtype(given));
-  Shape shape = c.shape(y);
-  if (spatial == 1) shape.erase(shape.begin() + 2);
-  c.result(ReshapeAttrs{std::move(shape)}, {y});
+  const ValueId given = c.input(0);
+  const auto none = [](const std::vector<int64_t>& pads) { return std::all_of(pads.begin(), pads.end(), [](int64_t p) { return p == 0; }); };
+  const bool reaches_past = mode == PoolMode::kAverageIncludePad && rounds_up(c);
+  if (reaches_past && !(none(window.before) && none(window.after))) return c.alias(pooled_with_padding(c, given, window));
+  if (reaches_past) mode = PoolMode::kAverageExcludePad;
+  if (c.dtype(given) == DType::kF32 && spatial < 3)
+    return window_result(c, attributes_of(plane_of(window), mode, rounds_up(c)), {with_two_axes(c, given, spatial)}, spatial);
+  // Integers of 8 bits are held by floats exactly.
+  c.alias(c.cast(pooled(c, c.cast(given, DType::kF32), mode, window), c.dtype(given)));
 }
 
 }  // namespace
@@ -76,10 +104,19 @@ ValueId root(NodeContext& c, ValueId x, int64_t p) {
 
 }  // namespace
 
-// (sum of |x|^p)^(1/p) over a window; the sum is a convolution with ones, channel by channel.
+namespace {
+
+// Of images with one channel: a convolution with ones.
+ValueId window_sum(NodeContext& c, ValueId x, const PlaneWindow& window) {
+  const ValueId ones = expand(c, c.reshape(c.scalar(1.0f), {1, 1, 1, 1}), {1, 1, window.kernel[0], window.kernel[1]});
+  return c.step(ConvAttrs{window.strides, window.pads, window.dilations, 1}, {x, ones});
+}
+
+}  // namespace
+
+// (sum of |x|^p)^(1/p) over a window; three axes as in pool_volume.
 void lower_lp_pool(NodeContext& c) {
   const size_t spatial = spatial_rank(c);
-  if (spatial == 3) throw Unsupported("three spatial axes are not supported");
   const int64_t p = c.attributes.integer("p", 2, 1, 64);
   Window window = read_window(c, spatial, {});
   read_padding(c, window);
@@ -91,14 +128,23 @@ void lower_lp_pool(NodeContext& c) {
       // Unless they would start behind the input.
       if ((room / window.strides[i] + 1) * window.strides[i] < given[i + 2] + window.before[i]) window.after[i] += window.strides[i] - rest;
     }
+  Shape shape = given;
+  if (spatial == 1) shape.insert(shape.begin() + 2, 1);
   const PlaneWindow plane = plane_of(window);
-  const Shape shape = c.shape(with_two_axes(c, c.input(0), spatial));
-  const ValueId x = c.reshape(powers(c, c.input(0), p), {shape[0] * shape[1], 1, shape[2], shape[3]});
-  const ValueId ones = expand(c, c.reshape(c.scalar(1.0f), {1, 1, 1, 1}), {1, 1, plane.kernel[0], plane.kernel[1]});
-  const ValueId y = root(c, c.step(ConvAttrs{plane.strides, plane.pads, plane.dilations, 1}, {x, ones}), p);
-  Shape result{shape[0], shape[1], c.shape(y)[2], c.shape(y)[3]};
+  const int64_t images = spatial == 3 ? shape[0] * shape[1] * shape[2] : shape[0] * shape[1];
+  ValueId y = window_sum(c, c.reshape(powers(c, c.input(0), p), {images, 1, shape[spatial == 3 ? 3 : 2], shape.back()}), plane);
+  Shape result{given[0], given[1], c.shape(y)[2], c.shape(y)[3]};
   if (spatial == 1) result.erase(result.begin() + 2);
-  c.result(ReshapeAttrs{std::move(result)}, {y});
+  if (spatial == 3) {
+    PlaneWindow depth;
+    depth.kernel[0] = window.kernel[0];
+    depth.strides[0] = window.strides[0];
+    depth.dilations[0] = window.dilations[0];
+    depth.pads = {window.before[0], 0, window.after[0], 0};
+    y = window_sum(c, c.reshape(y, {given[0] * given[1], 1, given[2], result[2] * result[3]}), depth);
+    result.insert(result.begin() + 2, c.shape(y)[2]);
+  }
+  c.result(ReshapeAttrs{std::move(result)}, {root(c, y, p)});
 }
 
 void lower_global_lp_pool(NodeContext& c) {
