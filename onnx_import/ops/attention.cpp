@@ -105,8 +105,8 @@ void lower_attention(NodeContext& c) {
     const ValueId valid = c.input(6);
     if (c.shape(valid) != Shape{qs[0]}) throw Unsupported("the numbers of valid keys do not fit the batch");
     offsets = subtract(c, valid, c.constant(Tensor::scalar(queries)));
-    const ValueId positions = c.reshape(c.vector(axes_from(0, keys)), {1, 1, 1, keys});
-    bias.allow_only(binary(c, BinaryKind::kLess, positions, c.reshape(valid, {qs[0], 1, 1, 1})));
+    const ValueId numbers = c.reshape(positions(c, keys), {1, 1, 1, keys});
+    bias.allow_only(binary(c, BinaryKind::kLess, numbers, c.reshape(valid, {qs[0], 1, 1, 1})));
   }
   constexpr int64_t kNoLow = std::numeric_limits<int64_t>::min(), kNoHigh = std::numeric_limits<int64_t>::max();
   if (a.flag("is_causal", false)) limit_distance(c, queries, keys, past, offsets, kNoLow, 0, bias);

@@ -116,6 +116,7 @@ void lower_grid_sample(NodeContext& c, std::string mode) {
   for (size_t i = 0; i < spatial; ++i) last_channels.push_back(static_cast<int64_t>(i) + 2);
   last_channels.push_back(1);
   const ValueId rows = c.reshape(transpose(c, x, last_channels), {shape[0] * elements, shape[1]});
+  bounded_count({shape[0]});
   Tensor first_rows(DType::kI64, {shape[0], 1});
   for (int64_t n = 0; n < shape[0]; ++n) first_rows.data<int64_t>()[n] = n * elements;
   const ValueId first_row = c.constant(std::move(first_rows));

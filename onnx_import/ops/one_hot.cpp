@@ -13,8 +13,8 @@ void lower_one_hot(NodeContext& c) {
   Shape spread = c.shape(indices), along(spread.size() + 1, 1);
   spread.insert(spread.begin() + axis, 1);
   along[static_cast<size_t>(axis)] = depth;
-  const ValueId positions = c.reshape(c.vector(axes_from(0, depth)), along);
-  const ValueId hit = binary(c, BinaryKind::kEqual, c.reshape(wrap_negative(c, indices, depth), spread), positions);
+  const ValueId numbers = c.reshape(positions(c, depth), along);
+  const ValueId hit = binary(c, BinaryKind::kEqual, c.reshape(wrap_negative(c, indices, depth), spread), numbers);
   const auto value = [&](int64_t i) { return c.reshape(slice(c, values, 0, i, 1), {}); };
   c.result(WhereAttrs{}, {hit, value(1), value(0)});
 }

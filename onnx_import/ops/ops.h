@@ -177,4 +177,19 @@ void lower_hardmax_13(NodeContext& c);
 void lower_trilu(NodeContext& c);
 void lower_eye_like(NodeContext& c);
 
+// sequence.cpp
+void lower_concat_from_sequence(NodeContext& c);
+void lower_sequence_at(NodeContext& c);
+void lower_sequence_construct(NodeContext& c);
+void lower_sequence_empty(NodeContext& c);
+void lower_sequence_erase(NodeContext& c);
+void lower_sequence_insert(NodeContext& c);
+void lower_sequence_length(NodeContext& c);
+void lower_split_to_sequence(NodeContext& c);
+
+// fused.cpp
+void lower_microsoft_fused_conv(NodeContext& c);
+void lower_microsoft_fused_mat_mul(NodeContext& c);
+void lower_microsoft_skip_layer_normalization(NodeContext& c);
+
 }  // namespace actmatch::onnx_import

@@ -35,6 +35,7 @@ void lower_reverse_sequence(NodeContext& c) {
   Shape table_shape(shape.size(), 1);
   table_shape[b] = shape[b];
   table_shape[t] = shape[t];
+  bounded_count(table_shape);
   Tensor table(DType::kI64, table_shape);
   const std::vector<int64_t> strides = row_major_strides(table_shape);
   for (int64_t i = 0; i < shape[b]; ++i)

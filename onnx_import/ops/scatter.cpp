@@ -15,18 +15,19 @@ ValueId scatter_rows(NodeContext& c, ValueId x, ValueId updates, const std::vect
   const auto count = static_cast<int64_t>(rows.size());
   if (reduction != "none" && reduction != "add" && reduction != "mul" && reduction != "max" && reduction != "min")
     throw Unsupported("the reduction '" + reduction + "' is not defined");
-  // landed[row]: the updates, in their order.
-  std::vector<std::vector<int64_t>> landed(static_cast<size_t>(shape[0]));
-  for (int64_t i = 0; i < count; ++i) landed[static_cast<size_t>(rows[static_cast<size_t>(i)])].push_back(i);
   if (reduction == "none") {  // the last one stays
-    std::vector<int64_t> from;
-    for (int64_t row = 0; row < shape[0]; ++row)
-      from.push_back(landed[static_cast<size_t>(row)].empty() ? row : shape[0] + landed[static_cast<size_t>(row)].back());
+    std::vector<int64_t> from = axes_from(0, shape[0]);
+    for (int64_t i = 0; i < count; ++i) from[static_cast<size_t>(rows[static_cast<size_t>(i)])] = shape[0] + i;
     return gather(c, concat(c, {x, updates}, 0), 0, c.vector(from));
   }
-  constexpr size_t kMostRounds = 64;
-  size_t rounds = 0;
-  for (const auto& list : landed) rounds = std::max(rounds, list.size());
+  // How many updates have landed where this one does before it.
+  std::vector<int32_t> landed(static_cast<size_t>(shape[0]), 0), before;
+  constexpr int32_t kMostRounds = 64;
+  int32_t rounds = 0;
+  for (int64_t row : rows) {
+    before.push_back(landed[static_cast<size_t>(row)]++);
+    rounds = std::max(rounds, before.back() + 1);
+  }
   if (rounds > kMostRounds) throw Unsupported("more than " + std::to_string(kMostRounds) + " updates land on one element");
   const bool integers = c.dtype(x) == DType::kI64;
   const BinaryKind kind = reduction == "add"   ? BinaryKind::kAdd
@@ -42,9 +43,10 @@ ValueId scatter_rows(NodeContext& c, ValueId x, ValueId updates, const std::vect
                        : c.scalar(low ? -std::numeric_limits<float>::infinity() : std::numeric_limits<float>::infinity());
   }
   const ValueId source = concat(c, {updates, expand(c, c.reshape(neutral, {1, 1}), {1, shape[1]})}, 0);
-  for (size_t round = 0; round < rounds; ++round) {
-    std::vector<int64_t> from;
-    for (const auto& list : landed) from.push_back(round < list.size() ? list[round] : count);
+  for (int32_t round = 0; round < rounds; ++round) {
+    std::vector<int64_t> from(static_cast<size_t>(shape[0]), count);
+    for (int64_t i = 0; i < count; ++i)
+      if (before[static_cast<size_t>(i)] == round) from[static_cast<size_t>(rows[static_cast<size_t>(i)])] = i;
     x = binary(c, kind, x, gather(c, source, 0, c.vector(from)));
   }
   return x;

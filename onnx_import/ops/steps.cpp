@@ -76,6 +76,11 @@ ValueId gather_elements(NodeContext& c, ValueId x, ValueId indices, int64_t axis
   return gather(c, c.reshape(x, {count}), 0, at);
 }
 
+ValueId positions(NodeContext& c, int64_t count) {
+  bounded_count({count});
+  return c.vector(axes_from(0, count));
+}
+
 std::vector<int64_t> axes_from(int64_t first, int64_t rank) {
   std::vector<int64_t> axes(static_cast<size_t>(std::max<int64_t>(rank - first, 0)));
   std::iota(axes.begin(), axes.end(), first);

@@ -51,11 +51,10 @@ namespace {
 // 1 at the first largest element, 0 elsewhere.
 ValueId hard_max(NodeContext& c, ValueId x, int64_t axis) {
   const int64_t extent = c.shape(x)[static_cast<size_t>(axis)];
-  std::vector<int64_t> numbers = axes_from(0, extent);
   Shape along(c.shape(x).size(), 1);
   along[static_cast<size_t>(axis)] = extent;
   const ValueId winner = c.step(TopKAttrs{axis, 1, true, false}, {x});
-  return c.cast(binary(c, BinaryKind::kEqual, winner, c.reshape(c.vector(numbers), along)), DType::kF32);
+  return c.cast(binary(c, BinaryKind::kEqual, winner, c.reshape(positions(c, extent), along)), DType::kF32);
 }
 
 }  // namespace

@@ -58,6 +58,9 @@ void lower_mish(NodeContext& c) {
   c.result(BinaryAttrs{BinaryKind::kMul}, {c.input(0), gate});
 }
 
-void lower_identity(NodeContext& c) { c.alias(c.input(0)); }
+void lower_identity(NodeContext& c) {
+  if (c.is_sequence(0)) return c.sequence_result(c.sequence(0));
+  c.alias(c.input(0));
+}
 
 }  // namespace actmatch::onnx_import
