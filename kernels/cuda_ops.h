@@ -90,6 +90,18 @@ enum class UnaryOp : uint8_t {
   kSoftplus,
   kFloor,
   kCeil,
+  kRound /* halves to even */,
+  kSin,
+  kCos,
+  kTan,
+  kAsin,
+  kAcos,
+  kAtan,
+  kSinh,
+  kCosh,
+  kAsinh,
+  kAcosh,
+  kAtanh,
   kNot,
   kIdentity,
 };
@@ -98,7 +110,7 @@ template <class T>
 cudaError_t unary(cudaStream_t stream, T* y, const T* x, UnaryOp op, float alpha, float beta, int64_t count);
 cudaError_t logical_not(cudaStream_t stream, uint8_t* y, const uint8_t* x, int64_t count);
 // dx[i] (+)= dy[i] f'(x[i]). Reads y for kRelu, kSigmoid, kTanh, kExp, kSqrt, kReciprocal; neither for kNeg, kIdentity; x for the others:
-// what is not read may be null. At a kink the flat side's derivative (0 for abs). kFloor, kCeil, kNot: cudaErrorInvalidValue.
+// what is not read may be null. At a kink the flat side's derivative (0 for abs). kFloor, kCeil, kRound, kNot: cudaErrorInvalidValue.
 template <class T>
 cudaError_t unary_backward(cudaStream_t stream, T* dx, const T* dy, const T* x, const T* y, UnaryOp op, float alpha, float beta,
                            int64_t count, bool accumulate);

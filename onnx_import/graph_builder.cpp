@@ -61,6 +61,9 @@ void GraphBuilder::lower() {
                              std::to_string(kNewestOpset) + " are supported: export it again with one of these",
                          model_.opset});
   for (int index : model_.order) lower_node(index);
+  for (const auto& output : model_.graph().output())
+    if (sequences_.contains(output.name()))
+      problems_.push_back({"", "", "its output '" + output.name() + "' is a sequence; give out tensors instead", model_.opset});
   if (problems_.empty()) add_outputs();
 }
 
@@ -87,7 +90,7 @@ void GraphBuilder::lower_node(int index) {
       entry->lower(context);
       for (const std::string& unread : context.attributes.unread()) message = "the attribute '" + unread + "' is not supported";
       for (const std::string& output : node.output())
-        if (message.empty() && is_used(output) && !values_.contains(output)) message = "the output '" + output + "' is not supported";
+        if (message.empty() && is_used(output) && !values_.contains(output) && !sequences_.contains(output)) message = "the output '" + output + "' is not supported";
     } catch (const Unsupported& problem) {
       message = problem.what();
     } catch (const Error& error) {
@@ -112,6 +115,11 @@ ValueId GraphBuilder::value(const std::string& name) {
   const auto weight = model_.weights.find(name);
   ACTMATCH_CHECK(weight != model_.weights.end(), "value '" + name + "' is read before it is defined");
   return values_[name] = graph_.add_constant(name, weight->second);
+}
+
+const std::vector<ValueId>* GraphBuilder::find_sequence(const std::string& name) const {
+  const auto found = sequences_.find(name);
+  return found == sequences_.end() ? nullptr : &found->second;
 }
 
 ValueId GraphBuilder::find(const std::string& name) const {

@@ -20,6 +20,7 @@ class GraphBuilder {
   GraphBuilder(const ParsedModel& model, const std::optional<std::vector<Shape>>& input_shapes, const std::vector<std::string>& keep,
                const ShapesByName* declared);
 
+  void fix_input(const std::string& name, Tensor tensor) { values_[name] = graph_.add_constant(name, std::move(tensor)); }
   void lower();  // fills problems(); the graph is complete only when there are none
   const std::vector<Problem>& problems() const { return problems_; }
   Graph take_graph() { return std::move(graph_); }
@@ -31,6 +32,9 @@ class GraphBuilder {
   ValueId value(const std::string& name);
   void bind(const std::string& name, ValueId value);
   void bind_alias(const std::string& name, ValueId value);
+  // Sequences are lists of values that import keeps; the graph has none.
+  void bind_sequence(const std::string& name, std::vector<ValueId> values) { sequences_[name] = std::move(values); }
+  const std::vector<ValueId>* find_sequence(const std::string& name) const;
   ValueId add_node(const std::string& node, Attributes attrs, std::vector<ValueId> inputs, const std::string& output);
   ValueId add_constant(const std::string& name, Tensor tensor);
   const Shape* declared_shape(const std::string& name) const;
@@ -46,6 +50,7 @@ class GraphBuilder {
   const ShapesByName* declared_;
   Graph graph_;
   std::unordered_map<std::string, ValueId> values_;
+  std::unordered_map<std::string, std::vector<ValueId>> sequences_;
   std::unordered_set<std::string> poisoned_;  // results of nodes that could not be lowered
   std::unordered_set<std::string> used_;      // read by a node or an output of the model
   std::unordered_set<std::string> named_;     // outputs and taps: these keep a value of their own

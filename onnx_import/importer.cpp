@@ -154,6 +154,7 @@ Graph Model::build(const BuildOptions& options) const {
   const std::optional<std::vector<Shape>> declared = declared_shapes(model);
   const bool resized = declared && *declared != shapes;
   GraphBuilder builder(model, shapes, options.keep_values, resized ? &impl_->trial().shapes : nullptr);
+  for (const auto& [name, tensor] : options.constant_inputs) builder.fix_input(name, tensor);
   builder.lower();
   if (!builder.problems().empty()) {
     std::string circumstance;

@@ -34,6 +34,8 @@ struct BuildOptions {
   int64_t batch = 0;
   std::map<std::string, Shape> input_shapes;  // explicit shapes by input name; they override the file and `batch`
   std::vector<std::string> keep_values;       // value names that must survive as values of nodes (taps)
+  // Inputs whose values operators may take for granted, as if the file held them. They remain inputs of the graph, which nothing reads.
+  std::map<std::string, Tensor> constant_inputs;
 };
 
 // A parsed file. Copies share it; const members may be called from several threads.

@@ -45,9 +45,10 @@ void check_given(const ParsedModel& model, size_t i, const Shape& given) {
   if (model.input_has_shape[i] && given.size() != input.shape.size())
     throw Error(ErrorCode::kInvalidArgument, where + "has " + std::to_string(given.size()) + " dimensions; the file declares " +
                                                  std::to_string(input.shape.size()) + " (" + describe(input.shape) + ")");
+  const int64_t least = is_image_like(input) ? 1 : 0;
   for (int64_t extent : given)
-    if (extent < 1 || extent > kLargestExtent)
-      throw Error(ErrorCode::kInvalidArgument, where + "is out of range; give extents of at least 1");
+    if (extent < least || extent > kLargestExtent)
+      throw Error(ErrorCode::kInvalidArgument, where + "is out of range; give extents of at least " + std::to_string(least));
 }
 
 }  // namespace

@@ -12,7 +12,7 @@
 namespace actmatch::onnx_import {
 namespace {
 
-constexpr int64_t kOldestIr = 3, kNewestIr = 13;
+constexpr int64_t kOldestIr = 3, kNewestIr = 14;
 constexpr int64_t kLargestExtent = int64_t{1} << 31;  // of an input
 
 [[noreturn]] void refuse(const ParsedModel& model, const std::string& what) {

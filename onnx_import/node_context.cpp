@@ -17,6 +17,7 @@ bool NodeContext::has(size_t index) const { return index < input_count() && !nod
 
 ValueId NodeContext::input(size_t index) const {
   if (!has(index)) throw Unsupported("input " + std::to_string(index) + " is missing; the file is damaged");
+  if (is_sequence(index)) throw Unsupported("input " + std::to_string(index) + " is a sequence, where a tensor is expected");
   return builder_.value(node_.input(static_cast<int>(index)));
 }
 
@@ -25,6 +26,19 @@ std::vector<ValueId> NodeContext::inputs() const {
   for (size_t i = 0; i < input_count(); ++i) all.push_back(input(i));
   if (all.empty()) throw Unsupported("it has no inputs; the file is damaged");
   return all;
+}
+
+bool NodeContext::is_sequence(size_t index) const {
+  return has(index) && builder_.find_sequence(node_.input(static_cast<int>(index))) != nullptr;
+}
+
+const std::vector<ValueId>& NodeContext::sequence(size_t index) const {
+  if (!is_sequence(index)) throw Unsupported("input " + std::to_string(index) + " is no sequence; the file is damaged");
+  return *builder_.find_sequence(node_.input(static_cast<int>(index)));
+}
+
+void NodeContext::sequence_result(std::vector<ValueId> values) {
+  if (output_count() > 0) builder_.bind_sequence(node_.output(0), std::move(values));
 }
 
 const Shape& NodeContext::shape(ValueId value) const { return builder_.graph().value(value).shape; }

@@ -33,6 +33,8 @@ class NodeContext {
   bool has(size_t index) const;
   ValueId input(size_t index) const;    // throws when it is left out
   std::vector<ValueId> inputs() const;  // all; none may be left out
+  const std::vector<ValueId>& sequence(size_t index) const;  // throws when the input is none
+  bool is_sequence(size_t index) const;
   const Shape& shape(ValueId value) const;
   int64_t rank(ValueId value) const { return static_cast<int64_t>(shape(value).size()); }
   DType dtype(ValueId value) const;
@@ -50,6 +52,7 @@ class NodeContext {
   void refuse_output(size_t index, const char* what) const;  // throws when it is used
   void result(Attributes attrs, std::vector<ValueId> inputs, size_t output = 0);
   void alias(ValueId value, size_t output = 0);
+  void sequence_result(std::vector<ValueId> values);
   void constant_result(Tensor tensor) { alias(constant(std::move(tensor), true)); }
 
   // Values in between.

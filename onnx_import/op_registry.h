@@ -9,7 +9,7 @@ namespace actmatch::onnx_import {
 
 class NodeContext;
 
-inline constexpr int64_t kOldestOpset = 7, kNewestOpset = 22;
+inline constexpr int64_t kOldestOpset = 1, kNewestOpset = 28;
 
 struct OpEntry {
   const char* domain;  // "" is ONNX's own

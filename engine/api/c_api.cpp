@@ -3,6 +3,7 @@
 
 #include "engine/api/handles.h"
 #include "engine/image/file.h"
+#include "engine/image/npy.h"
 
 namespace actmatch::api {
 
@@ -203,7 +204,7 @@ actmatch_status actmatch_tensors_add_npy(actmatch_tensors* tensors, const char* 
     require(tensors, "tensors");
     require(name, "name");
     require(path, "path");
-    tensors->tensors.push_back(read_named_npy(name, path));
+    tensors->tensors.push_back({name, actmatch::read_npy(path)});
   });
 }
 
@@ -219,7 +220,14 @@ actmatch_status actmatch_tensors_get(const actmatch_tensors* tensors, size_t ind
     if (name) *name = t.name.c_str();
     if (shape) *shape = t.tensor.shape().data();
     if (rank) *rank = t.tensor.shape().size();
-    if (data) *data = t.tensor.data<float>();
+    if (!data) return;
+    if (t.tensor.dtype() == actmatch::DType::kF32) {
+      *data = t.tensor.data<float>();
+      return;
+    }
+    auto& as_floats = tensors->as_floats[index];
+    if (!as_floats.raw()) as_floats = converted(t.tensor, actmatch::DType::kF32, t.name);
+    *data = as_floats.data<float>();
   });
 }
 

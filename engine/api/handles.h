@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <cstring>
+#include <map>
 #include <memory>
 #include <new>
 #include <string>
@@ -23,6 +24,7 @@ struct actmatch_model {
 };
 struct actmatch_tensors {
   actmatch::api::NamedTensors tensors;
+  mutable std::map<size_t, actmatch::Tensor> as_floats{};  // what was handed out of those that are not
 };
 struct actmatch_explainer {
   std::unique_ptr<actmatch::api::ExplainSession> session;

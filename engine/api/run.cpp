@@ -2,6 +2,8 @@
 
 #include <algorithm>
 #include <charconv>
+#include <cmath>
+#include <cstring>
 #include <filesystem>
 #include <set>
 
@@ -17,17 +19,6 @@ std::string listed(const std::vector<std::string>& names) {
   std::string text;
   for (const std::string& name : names) text += (text.empty() ? "'" : ", '") + name + "'";
   return text.empty() ? "none" : text;
-}
-
-Tensor to_float(const Tensor& tensor, const std::string& path) {
-  if (tensor.dtype() == DType::kF32) return tensor;
-  Tensor out(DType::kF32, tensor.shape());
-  if (tensor.dtype() == DType::kI64) {
-    std::transform(tensor.view<int64_t>().begin(), tensor.view<int64_t>().end(), out.data<float>(),
-                   [](int64_t v) { return static_cast<float>(v); });
-    return out;
-  }
-  throw Error(ErrorCode::kUnsupported, "'" + path + "' holds truth values; save it as numbers (astype('float32'))");
 }
 
 // The arrays in the order of the model's inputs.
@@ -95,10 +86,30 @@ std::vector<float> seed_values(const Value& value, const Seed& seed) {
   return values;
 }
 
-Tensor fetch(Backend& backend, const Shape& shape, const float* device) {
-  Tensor tensor(DType::kF32, shape);
-  backend.download(tensor.data<float>(), device, static_cast<size_t>(tensor.count()));
+// Device memory is counted in floats; whatever the type, what is there is copied.
+Tensor fetch(Backend& backend, DType dtype, const Shape& shape, const float* device) {
+  Tensor tensor(dtype, shape);
+  if (tensor.bytes() == 0) return tensor;
+  std::vector<float> words((tensor.bytes() + sizeof(float) - 1) / sizeof(float));
+  backend.download(words.data(), device, words.size());
+  std::memcpy(tensor.raw(), words.data(), tensor.bytes());
   return tensor;
+}
+
+void put(Backend& backend, float* device, const Tensor& tensor) {
+  if (tensor.bytes() == 0) return;
+  std::vector<float> words((tensor.bytes() + sizeof(float) - 1) / sizeof(float));
+  std::memcpy(words.data(), tensor.raw(), tensor.bytes());
+  backend.upload(device, words.data(), words.size());
+}
+
+double element(const Tensor& tensor, int64_t i) {
+  switch (tensor.dtype()) {
+    case DType::kF32: return tensor.data<float>()[i];
+    case DType::kI64: return static_cast<double>(tensor.data<int64_t>()[i]);
+    case DType::kBool: return tensor.data<uint8_t>()[i];
+  }
+  return 0;
 }
 
 std::string file_name(const std::string& name) {
@@ -112,68 +123,129 @@ std::string file_name(const std::string& name) {
 
 }  // namespace
 
+namespace {
+
+struct Built {
+  Graph graph;
+  std::unique_ptr<Program> program;
+  CompileOptions options;
+  std::vector<ValueId> unreachable;
+  std::set<std::string> constants;  // inputs that are taken as constants
+};
+
+// What is asked for and reaches an input of floats.
+void request_gradient(Built& built, const std::string& gradient, size_t output_index) {
+  const Graph& graph = built.graph;
+  const ValueId output = graph.outputs()[output_index];
+  if (graph.value(output).dtype != DType::kF32)
+    throw Error(ErrorCode::kInvalidArgument,
+                "gradient '" + gradient + "': the output '" + graph.value(output).name + "' is not of floats and has none");
+  GradientRequest& request = built.options.gradients;
+  request = {{output}, {}};
+  for (ValueId v : graph.inputs())
+    if (graph.value(v).dtype == DType::kF32 && !built.constants.contains(graph.value(v).name)) request.wanted.push_back(v);
+  built.unreachable = make_gradient_schedule(graph, request).unreachable;
+  std::erase_if(request.wanted,
+                [&](ValueId v) { return std::find(built.unreachable.begin(), built.unreachable.end(), v) != built.unreachable.end(); });
+  if (request.wanted.empty()) request.seeds.clear();
+}
+
+// Some operators take certain inputs as constants only (the target of a Reshape, the axes of a sum), and some devices compute with floats
+// only. So first everything is an input; where that is refused, integers are constants, then all but the first input, then all.
+Built build(ModelSession& session, const std::vector<Tensor>& inputs, const std::string& gradient, size_t output_index) {
+  const auto& declared = session.model().inputs();
+  const auto stays = [&](int attempt, size_t i) {
+    return attempt == 0 || (attempt == 1 && declared[i].dtype == DType::kF32) || (attempt == 2 && i == 0);
+  };
+  std::exception_ptr first;
+  for (int attempt = 0; attempt < 4; ++attempt) {
+    Built built;
+    onnx_import::BuildOptions options;
+    for (size_t i = 0; i < inputs.size(); ++i) {
+      options.input_shapes[declared[i].name] = inputs[i].shape();
+      if (stays(attempt, i)) continue;
+      options.constant_inputs[declared[i].name] = inputs[i];
+      built.constants.insert(declared[i].name);
+    }
+    try {
+      built.graph = session.model().build(options);
+      if (!gradient.empty()) request_gradient(built, gradient, output_index);
+      built.program = session.backend().compile(built.graph, built.options);
+      return built;
+    } catch (const Error& error) {
+      if (error.code() != ErrorCode::kUnsupported) throw;
+      if (!first) first = std::current_exception();
+    }
+  }
+  std::rethrow_exception(first);
+}
+
+}  // namespace
+
 NamedTensors run_model(ModelSession& session, const NamedTensors& inputs, const std::string& gradient) {
   const onnx_import::Model& model = session.model();
   const auto matched = match_inputs(model, inputs);
   const std::vector<std::string> names = model.output_names();
   const Seed seed = gradient.empty() ? Seed{} : parse_seed(gradient, names);
-  onnx_import::BuildOptions build;
-  for (size_t i = 0; i < matched.size(); ++i) build.input_shapes[model.inputs()[i].name] = matched[i]->tensor.shape();
-  const Graph graph = model.build(build);
+  std::vector<Tensor> values;
+  for (size_t i = 0; i < matched.size(); ++i)
+    values.push_back(converted(matched[i]->tensor, model.inputs()[i].dtype, "the input '" + model.inputs()[i].name + "'"));
+  Built built = build(session, values, gradient, seed.output);
+  const Graph& graph = built.graph;
+  const CompileOptions& options = built.options;
+  Program& program = *built.program;
   Backend& backend = session.backend();
-  for (ValueId v : graph.inputs())
-    if (graph.value(v).dtype != DType::kF32)
-      throw Error(ErrorCode::kUnsupported, "the input '" + graph.value(v).name +
-                                               "' takes whole numbers and only float inputs can be fed; " +
-                                               "make it a constant when exporting");
-  for (ValueId v : graph.outputs())
-    if (graph.value(v).dtype != DType::kF32)
-      throw Error(ErrorCode::kUnsupported, "the output '" + graph.value(v).name + "' is not of floats; leave it out when exporting");
-
-  CompileOptions options;
-  std::vector<ValueId> unreachable;
-  std::vector<float> ones;
-  if (!gradient.empty()) {
-    const ValueId output = graph.outputs()[seed.output];
-    ones = seed_values(graph.value(output), seed);
-    options.gradients = {{output}, graph.inputs()};
-    unreachable = make_gradient_schedule(graph, options.gradients).unreachable;
-    std::erase_if(options.gradients.wanted,
-                  [&](ValueId v) { return std::find(unreachable.begin(), unreachable.end(), v) != unreachable.end(); });
-    if (options.gradients.wanted.empty()) options.gradients.seeds.clear();
+  const std::vector<float> ones = gradient.empty() ? std::vector<float>{} : seed_values(graph.value(graph.outputs()[seed.output]), seed);
+  for (ValueId v : graph.inputs()) {
+    const auto found = std::find_if(model.inputs().begin(), model.inputs().end(),
+                                    [&](const auto& input) { return input.name == graph.value(v).name; });
+    ACTMATCH_CHECK(found != model.inputs().end(), "an input of the graph that the file does not list");
+    put(backend, program.data(v), values[static_cast<size_t>(found - model.inputs().begin())]);
   }
-  const auto program = backend.compile(graph, options);
-  for (size_t i = 0; i < graph.inputs().size(); ++i) {
-    const auto found = std::find_if(matched.begin(), matched.end(), [&](const NamedTensor* t) {
-      return t->name.empty() || t->name == graph.value(graph.inputs()[i]).name;
-    });
-    ACTMATCH_CHECK(found != matched.end(), "an input of the graph that the file does not list");
-    const Tensor& x = (*found)->tensor;
-    backend.upload(program->data(graph.inputs()[i]), x.data<float>(), static_cast<size_t>(x.count()));
-  }
-  program->forward();
+  program.forward();
   NamedTensors results;
   for (size_t i = 0; i < graph.outputs().size(); ++i) {
     const Value& value = graph.value(graph.outputs()[i]);
     const bool constant = value.kind == ValueKind::kConstant;
     results.push_back({i < names.size() ? names[i] : value.name,
-                       constant ? *value.constant : fetch(backend, value.shape, program->data(graph.outputs()[i]))});
+                       constant ? *value.constant : fetch(backend, value.dtype, value.shape, program.data(graph.outputs()[i]))});
   }
   if (gradient.empty()) return results;
   if (!options.gradients.seeds.empty()) {
-    backend.upload(program->gradient(options.gradients.seeds[0]), ones.data(), ones.size());
-    program->backward();
+    backend.upload(program.gradient(options.gradients.seeds[0]), ones.data(), ones.size());
+    program.backward();
   }
   for (ValueId v : graph.inputs()) {
     const Value& value = graph.value(v);
-    const bool wanted = std::find(unreachable.begin(), unreachable.end(), v) == unreachable.end();
-    results.push_back(
-        {"grad_" + value.name, wanted ? fetch(backend, value.shape, program->gradient(v)) : Tensor(DType::kF32, value.shape)});
+    if (value.dtype != DType::kF32 || built.constants.contains(value.name)) continue;
+    const bool wanted = std::find(built.unreachable.begin(), built.unreachable.end(), v) == built.unreachable.end();
+    results.push_back({"grad_" + value.name,
+                       wanted ? fetch(backend, DType::kF32, value.shape, program.gradient(v)) : Tensor(DType::kF32, value.shape)});
   }
   return results;
 }
 
-NamedTensor read_named_npy(const std::string& name, const std::string& path) { return {name, to_float(read_npy(path), path)}; }
+Tensor converted(const Tensor& tensor, DType to, const std::string& what) {
+  if (tensor.dtype() == to) return tensor;
+  Tensor out(to, tensor.shape());
+  for (int64_t i = 0; i < out.count(); ++i) {
+    const double v = element(tensor, i);
+    switch (to) {
+      case DType::kF32: out.data<float>()[i] = static_cast<float>(v); break;
+      case DType::kI64:
+        if (v != std::floor(v) || std::abs(v) >= 0x1p53)
+          throw Error(ErrorCode::kInvalidArgument, what + " takes whole numbers, and " + std::to_string(v) + " is given");
+        out.data<int64_t>()[i] = static_cast<int64_t>(v);
+        break;
+      case DType::kBool:
+        if (v != 0 && v != 1)
+          throw Error(ErrorCode::kInvalidArgument, what + " takes truth values (0 and 1), and " + std::to_string(v) + " is given");
+        out.data<uint8_t>()[i] = v != 0;
+        break;
+    }
+  }
+  return out;
+}
 
 void write_tensors(const NamedTensors& tensors, const std::string& folder) {
   std::set<std::string> used;

@@ -40,7 +40,7 @@ struct CompileOptions {
   int64_t pictures = 1;
 };
 
-// A graph made ready for one device. All memory is taken when it is compiled; forward and backward allocate nothing.
+// A graph made ready for one device. All memory is taken when it is compiled: forward and backward allocate nothing, but for integers.
 // Not thread-safe; several programs may run in several threads.
 class Program {
  public:

@@ -34,6 +34,8 @@ std::string binary_unsupported(const Graph& graph, const Node& node) {
   return {};
 }
 
+std::string order_unsupported(const Graph&, const Node&) { return "positions of the largest elements (TopK, ArgMax)"; }
+
 std::string batch_norm_unsupported(const Graph&, const Node&) { return "batch norm that the passes did not fold"; }
 
 int64_t operand_matrix(const Shape& batch, const Shape& x, int64_t i) {

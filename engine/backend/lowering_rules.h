@@ -9,13 +9,15 @@
 
 namespace actmatch {
 
-// Why no backend can run the node; empty: this is no reason against it.
+// Why a backend cannot run the node; empty: this is no reason against it.
 std::string no_reason(const Graph& graph, const Node& node);
 std::string floats_only(const Graph& graph, const Node& node);
+std::string batch_norm_unsupported(const Graph& graph, const Node& node);
+// On devices, where integers are only moved: their arithmetic, and what it is for, stay with the CPU.
 std::string gather_unsupported(const Graph& graph, const Node& node);
 std::string unary_unsupported(const Graph& graph, const Node& node);
 std::string binary_unsupported(const Graph& graph, const Node& node);
-std::string batch_norm_unsupported(const Graph& graph, const Node& node);
+std::string order_unsupported(const Graph& graph, const Node& node);
 
 // Matrix number i of a product whose leading axes are `batch`, counted in an operand of shape `x` that broadcasts to them.
 int64_t operand_matrix(const Shape& batch, const Shape& x, int64_t i);

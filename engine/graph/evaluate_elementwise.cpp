@@ -1,4 +1,5 @@
 // Constant folding of operators that compute. Floats are computed in double and rounded once; integers wrap on overflow, as in NumPy.
+#include <algorithm>
 #include <cmath>
 #include <limits>
 #include <type_traits>
@@ -36,6 +37,18 @@ double evaluate_unary_f64(const UnaryAttrs& a, double x) {
     case UnaryKind::kSoftplus: return std::fmax(x, 0.0) + std::log1p(std::exp(-std::fabs(x))) + (std::isnan(x) ? x : 0);
     case UnaryKind::kFloor: return std::floor(x);
     case UnaryKind::kCeil: return std::ceil(x);
+    case UnaryKind::kRound: return std::nearbyint(x);
+    case UnaryKind::kSin: return std::sin(x);
+    case UnaryKind::kCos: return std::cos(x);
+    case UnaryKind::kTan: return std::tan(x);
+    case UnaryKind::kAsin: return std::asin(x);
+    case UnaryKind::kAcos: return std::acos(x);
+    case UnaryKind::kAtan: return std::atan(x);
+    case UnaryKind::kSinh: return std::sinh(x);
+    case UnaryKind::kCosh: return std::cosh(x);
+    case UnaryKind::kAsinh: return std::asinh(x);
+    case UnaryKind::kAcosh: return std::acosh(x);
+    case UnaryKind::kAtanh: return std::atanh(x);
     case UnaryKind::kNot:
     case UnaryKind::kIdentity: break;
   }
@@ -263,6 +276,45 @@ Folded evaluate_reduce(const Attributes& attrs, HostInputs inputs, const Inferre
     reduce<int64_t, uint64_t>(*inputs[0], a, y);
   else
     reduce<int64_t, int64_t>(*inputs[0], a, y);
+  return y;
+}
+
+namespace {
+
+// Positions along the axis, the wanted ones first.
+template <class T>
+void order_positions(const T* x, int64_t extent, int64_t stride, const TopKAttrs& a, std::vector<int64_t>& order) {
+  order.resize(static_cast<size_t>(extent));
+  for (int64_t i = 0; i < extent; ++i) order[static_cast<size_t>(i)] = a.last_first ? extent - 1 - i : i;
+  const auto larger = [&](int64_t i, int64_t j) {
+    const T p = x[i * stride], q = x[j * stride];
+    return p > q || (p != p && q == q);
+  };
+  std::stable_sort(order.begin(), order.end(), [&](int64_t i, int64_t j) { return a.largest ? larger(i, j) : larger(j, i); });
+}
+
+template <class T>
+void top_k(const Tensor& x, const TopKAttrs& a, Tensor& y) {
+  const auto axis = static_cast<size_t>(a.axis);
+  const int64_t extent = x.shape()[axis], stride = row_major_strides(x.shape())[axis];
+  std::vector<int64_t> order;
+  if (y.count() == 0) return;
+  for (int64_t line = 0; line < x.count() / extent; ++line) {
+    const int64_t outer = line / stride, inner = line % stride;
+    order_positions(x.data<T>() + outer * extent * stride + inner, extent, stride, a, order);
+    for (int64_t i = 0; i < a.k; ++i) y.data<int64_t>()[(outer * a.k + i) * stride + inner] = order[static_cast<size_t>(i)];
+  }
+}
+
+}  // namespace
+
+Folded evaluate_top_k(const Attributes& attrs, HostInputs inputs, const InferredValue& out) {
+  const auto& a = std::get<TopKAttrs>(attrs);
+  Tensor y(out.dtype, out.shape);
+  if (inputs[0]->dtype() == DType::kF32)
+    top_k<float>(*inputs[0], a, y);
+  else
+    top_k<int64_t>(*inputs[0], a, y);
   return y;
 }
 

@@ -128,7 +128,9 @@ Folded evaluate_gather(const Attributes& attrs, HostInputs inputs, const Inferre
   const auto chunk = static_cast<size_t>(view.inner) * size_of(out.dtype);
   if (y.count() == 0) return y;
   for (int64_t o = 0; o < view.outer; ++o)
-    for (int64_t index : inputs[1]->view<int64_t>()) {  // the shape rule has checked their range
+    for (int64_t index : inputs[1]->view<int64_t>()) {
+      if (index < -view.extent || index >= view.extent)  // of constants the shape rule has checked it
+        misfit("index " + std::to_string(index) + " lies outside the axis of " + std::to_string(view.extent));
       const int64_t i = o * view.extent + (index < 0 ? index + view.extent : index);
       std::memcpy(to, from + static_cast<size_t>(i) * chunk, chunk);
       to += chunk;

@@ -33,6 +33,7 @@ uint32_t differentiable_inputs(const Attributes& attrs) {
       switch (std::get<UnaryAttrs>(attrs).kind) {
         case UnaryKind::kFloor:
         case UnaryKind::kCeil:
+        case UnaryKind::kRound:
         case UnaryKind::kNot: return 0;
         default: return 0b1;
       }
@@ -52,6 +53,7 @@ uint32_t differentiable_inputs(const Attributes& attrs) {
     case OpKind::kScaleShift:  // its channel vectors are frozen by definition, as are the statistics of kBatchNorm
     case OpKind::kBatchNorm:
     case OpKind::kResize: return 0b1;
+    case OpKind::kTopK: return 0;
   }
   return 0;
 }
@@ -112,6 +114,7 @@ BackwardNeeds backward_needs(const Attributes& attrs, const std::vector<bool>& w
     case OpKind::kPad:
     case OpKind::kExpand:
     case OpKind::kCast:
+    case OpKind::kTopK:
     case OpKind::kResize: break;  // the shapes are enough
   }
   return needs;

@@ -116,6 +116,12 @@ struct AttributeText {
   void operator()(const ScaleShiftAttrs&) {}
   void operator()(const BatchNormAttrs& a) { item("epsilon", a.epsilon); }
   void operator()(const CastAttrs& a) { item("to", name_of(a.to)); }
+  void operator()(const TopKAttrs& a) {
+    item("axis", a.axis);
+    item("k", a.k);
+    if (!a.largest) out << " smallest";
+    if (a.last_first) out << " last_first";
+  }
   void operator()(const ResizeAttrs& a) { item("mode", a.mode == ResizeMode::kNearest ? "nearest" : "linear"); }
 };
 

@@ -34,6 +34,7 @@ enum class OpKind : uint8_t {
   kBatchNorm,      // x, gamma C, beta C, mean C, variance C; frozen statistics; removed by the passes
   kCast,           // x
   kResize,         // x NCHW, spatial axes only
+  kTopK,           // x f32 or i64; gives the positions (i64) of its largest elements along an axis
 };
 
 struct ConvAttrs {
@@ -93,6 +94,18 @@ enum class UnaryKind : uint8_t {
   kSoftplus,
   kFloor,
   kCeil,
+  kRound /* halves to even */,
+  kSin,
+  kCos,
+  kTan,
+  kAsin,
+  kAcos,
+  kAtan,
+  kSinh,
+  kCosh,
+  kAsinh,
+  kAcosh,
+  kAtanh,
   kNot,
   kIdentity,
 };
@@ -161,11 +174,16 @@ struct ResizeAttrs {
   ResizeMode mode = ResizeMode::kLinear;  // source coordinate (i + 1/2) * in/out - 1/2, clamped to the input; nearest: floor(i * in/out)
   int64_t height = 0, width = 0;
 };
+struct TopKAttrs {
+  int64_t axis = 0, k = 1;
+  bool largest = true;     // in falling order; otherwise the smallest, rising. NaN counts as larger than any number
+  bool last_first = false;  // of equal elements the one with the higher position comes first
+};
 
 using Attributes =
     std::variant<ConvAttrs, ConvTransposeAttrs, MatMulAttrs, PoolAttrs, ReduceAttrs, UnaryAttrs, BinaryAttrs, SoftmaxAttrs, ConcatAttrs,
                  ReshapeAttrs, TransposeAttrs, SliceAttrs, PadAttrs, GatherAttrs, WhereAttrs, ExpandAttrs, ScaleShiftAttrs, BatchNormAttrs,
-                 CastAttrs, ResizeAttrs>;  // in the order of OpKind: the variant's index is the kind
+                 CastAttrs, ResizeAttrs, TopKAttrs>;  // in the order of OpKind: the variant's index is the kind
 
 inline OpKind kind_of(const Attributes& attrs) { return static_cast<OpKind>(attrs.index()); }
 const char* name_of(OpKind kind);

@@ -28,6 +28,7 @@ InferredValue infer_conv(const Attributes& attrs, Inputs inputs);
 InferredValue infer_conv_transpose(const Attributes& attrs, Inputs inputs);
 InferredValue infer_mat_mul(const Attributes& attrs, Inputs inputs);
 InferredValue infer_pool(const Attributes& attrs, Inputs inputs);
+InferredValue infer_top_k(const Attributes& attrs, Inputs inputs);
 InferredValue infer_resize(const Attributes& attrs, Inputs inputs);
 InferredValue infer_reduce(const Attributes& attrs, Inputs inputs);
 InferredValue infer_unary(const Attributes& attrs, Inputs inputs);
@@ -57,6 +58,7 @@ Folded evaluate_binary(const Attributes& attrs, HostInputs inputs, const Inferre
 Folded evaluate_where(const Attributes& attrs, HostInputs inputs, const InferredValue& out);
 Folded evaluate_cast(const Attributes& attrs, HostInputs inputs, const InferredValue& out);
 Folded evaluate_reduce(const Attributes& attrs, HostInputs inputs, const InferredValue& out);
+Folded evaluate_top_k(const Attributes& attrs, HostInputs inputs, const InferredValue& out);
 Folded evaluate_softmax(const Attributes& attrs, HostInputs inputs, const InferredValue& out);
 Folded evaluate_mat_mul(const Attributes& attrs, HostInputs inputs, const InferredValue& out);
 Folded evaluate_concat(const Attributes& attrs, HostInputs inputs, const InferredValue& out);

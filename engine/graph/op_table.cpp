@@ -66,6 +66,7 @@ constexpr std::array kTable{
     row(OpKind::kBatchNorm, "BatchNorm", 5, 5, infer_batch_norm, not_evaluated, multiply_adds_scale),
     row(OpKind::kCast, "Cast", 1, 1, infer_cast, evaluate_cast),
     row(OpKind::kResize, "Resize", 1, 1, infer_resize, not_evaluated),
+    row(OpKind::kTopK, "TopK", 1, 1, infer_top_k, evaluate_top_k),
 };
 static_assert(kTable.size() == std::variant_size_v<Attributes>, "one row per operator, in the order of OpKind");
 
@@ -96,6 +97,18 @@ const char* name_of(UnaryKind kind) {
     case UnaryKind::kSoftplus: return "Softplus";
     case UnaryKind::kFloor: return "Floor";
     case UnaryKind::kCeil: return "Ceil";
+    case UnaryKind::kRound: return "Round";
+    case UnaryKind::kSin: return "Sin";
+    case UnaryKind::kCos: return "Cos";
+    case UnaryKind::kTan: return "Tan";
+    case UnaryKind::kAsin: return "Asin";
+    case UnaryKind::kAcos: return "Acos";
+    case UnaryKind::kAtan: return "Atan";
+    case UnaryKind::kSinh: return "Sinh";
+    case UnaryKind::kCosh: return "Cosh";
+    case UnaryKind::kAsinh: return "Asinh";
+    case UnaryKind::kAcosh: return "Acosh";
+    case UnaryKind::kAtanh: return "Atanh";
     case UnaryKind::kNot: return "Not";
     case UnaryKind::kIdentity: return "Identity";
   }

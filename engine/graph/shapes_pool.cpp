@@ -38,6 +38,20 @@ InferredValue infer_resize(const Attributes& attrs, Inputs inputs) {
   return {DType::kF32, {x[0], x[1], a.height, a.width}};
 }
 
+InferredValue infer_top_k(const Attributes& attrs, Inputs inputs) {
+  const auto& a = std::get<TopKAttrs>(attrs);
+  if (inputs[0]->dtype == DType::kBool) misfit("bool values have no order; cast them first");
+  Shape y = inputs[0]->shape;
+  if (a.axis < 0 || a.axis >= static_cast<int64_t>(y.size()))
+    misfit("axis " + std::to_string(a.axis) + " lies outside the input of shape " + to_string(y));
+  int64_t& extent = y[static_cast<size_t>(a.axis)];
+  if (a.k < 0 || a.k > extent)
+    misfit(std::to_string(a.k) + " elements of axis " + std::to_string(a.axis) + " of the input " + to_string(inputs[0]->shape) +
+           " are asked for, which has not as many");
+  extent = a.k;
+  return {DType::kI64, y};
+}
+
 InferredValue infer_reduce(const Attributes& attrs, Inputs inputs) {
   const auto& a = std::get<ReduceAttrs>(attrs);
   if (inputs[0]->dtype == DType::kBool) misfit("bool values have no sum, mean, maximum or minimum; cast them first");

@@ -34,12 +34,22 @@ void lower_depth_to_space(NodeContext& c) {
   throw Unsupported("attribute 'mode' is '" + mode + "', which is not defined");
 }
 
-void lower_space_to_depth(NodeContext& c) {
+namespace {
+
+void space_to_depth(NodeContext& c, const std::string& mode) {
   const int64_t b = block_size(c);
   const Shape s = image_shape(c);
   if (s[2] % b != 0 || s[3] % b != 0)
     throw Unsupported("its input " + to_string(s) + " does not divide into blocks of " + std::to_string(b));
-  rearrange(c, {s[0], s[1], s[2] / b, b, s[3] / b, b}, {0, 3, 5, 1, 2, 4}, {s[0], s[1] * b * b, s[2] / b, s[3] / b});
+  const Shape blocks{s[0], s[1], s[2] / b, b, s[3] / b, b}, joined{s[0], s[1] * b * b, s[2] / b, s[3] / b};
+  if (mode == "DCR") return rearrange(c, blocks, {0, 3, 5, 1, 2, 4}, joined);
+  if (mode == "CRD") return rearrange(c, blocks, {0, 1, 3, 5, 2, 4}, joined);
+  throw Unsupported("attribute 'mode' is '" + mode + "', which is not defined");
 }
+
+}  // namespace
+
+void lower_space_to_depth_1(NodeContext& c) { space_to_depth(c, "DCR"); }
+void lower_space_to_depth_28(NodeContext& c) { space_to_depth(c, c.attributes.text("mode", "DCR")); }
 
 }  // namespace actmatch::onnx_import

@@ -66,7 +66,6 @@ void lower_unsqueeze_1(NodeContext& c);
 void lower_unsqueeze_13(NodeContext& c);
 void lower_transpose(NodeContext& c);
 void lower_depth_to_space(NodeContext& c);
-void lower_space_to_depth(NodeContext& c);
 
 // concat.cpp, slice.cpp, split.cpp, pad.cpp, gather.cpp, expand.cpp, tile.cpp
 void lower_concat(NodeContext& c);
@@ -96,5 +95,101 @@ void lower_range(NodeContext& c);
 void lower_shape(NodeContext& c);
 void lower_size(NodeContext& c);
 void lower_non_zero(NodeContext& c);
+
+// activations.cpp
+void lower_celu(NodeContext& c);
+void lower_thresholded_relu(NodeContext& c);
+void lower_softsign(NodeContext& c);
+void lower_shrink(NodeContext& c);
+void lower_swish(NodeContext& c);
+void lower_swiglu(NodeContext& c);
+void lower_sign(NodeContext& c);
+void lower_is_nan(NodeContext& c);
+void lower_is_inf(NodeContext& c);
+
+// attention.cpp
+void lower_attention(NodeContext& c);
+void lower_rotary_embedding(NodeContext& c);
+
+// cumulative.cpp
+void lower_cum_sum(NodeContext& c);
+void lower_cum_prod(NodeContext& c);
+
+// depth_to_space.cpp
+void lower_space_to_depth_1(NodeContext& c);
+void lower_space_to_depth_28(NodeContext& c);
+
+// einsum.cpp
+void lower_einsum(NodeContext& c);
+
+// gather_nd.cpp
+void lower_gather_elements(NodeContext& c);
+void lower_gather_nd(NodeContext& c);
+
+// gelu.cpp
+void lower_microsoft_gelu(NodeContext& c);
+void lower_microsoft_fast_gelu(NodeContext& c);
+void lower_microsoft_quick_gelu(NodeContext& c);
+
+// grid_sample.cpp
+void lower_grid_sample_16(NodeContext& c);
+void lower_grid_sample_20(NodeContext& c);
+void lower_affine_grid(NodeContext& c);
+
+// modulo.cpp
+void lower_mod(NodeContext& c);
+void lower_xor(NodeContext& c);
+
+// normalization.cpp
+void lower_group_normalization_18(NodeContext& c);
+void lower_group_normalization_21(NodeContext& c);
+void lower_rms_normalization(NodeContext& c);
+void lower_mean_variance_normalization(NodeContext& c);
+void lower_lp_normalization(NodeContext& c);
+
+// one_hot.cpp
+void lower_one_hot(NodeContext& c);
+
+// pick.cpp
+void lower_compress(NodeContext& c);
+void lower_reverse_sequence(NodeContext& c);
+void lower_center_crop_pad(NodeContext& c);
+
+// pool.cpp
+void lower_lp_pool(NodeContext& c);
+void lower_global_lp_pool(NodeContext& c);
+
+// scatter.cpp
+void lower_scatter_elements_9(NodeContext& c);
+void lower_scatter_elements_16(NodeContext& c);
+void lower_scatter_nd_11(NodeContext& c);
+void lower_scatter_nd_16(NodeContext& c);
+
+// top_k.cpp
+void lower_arg_1(NodeContext& c);
+void lower_arg_12(NodeContext& c);
+void lower_top_k_1(NodeContext& c);
+void lower_top_k_10(NodeContext& c);
+void lower_hardmax_1(NodeContext& c);
+void lower_hardmax_13(NodeContext& c);
+
+// triangle.cpp
+void lower_trilu(NodeContext& c);
+void lower_eye_like(NodeContext& c);
+
+// sequence.cpp
+void lower_concat_from_sequence(NodeContext& c);
+void lower_sequence_at(NodeContext& c);
+void lower_sequence_construct(NodeContext& c);
+void lower_sequence_empty(NodeContext& c);
+void lower_sequence_erase(NodeContext& c);
+void lower_sequence_insert(NodeContext& c);
+void lower_sequence_length(NodeContext& c);
+void lower_split_to_sequence(NodeContext& c);
+
+// fused.cpp
+void lower_microsoft_fused_conv(NodeContext& c);
+void lower_microsoft_fused_mat_mul(NodeContext& c);
+void lower_microsoft_skip_layer_normalization(NodeContext& c);
 
 }  // namespace actmatch::onnx_import

@@ -21,6 +21,18 @@ void lower_unary(NodeContext& c) {
       {"Softplus", UnaryKind::kSoftplus},
       {"Floor", UnaryKind::kFloor},
       {"Ceil", UnaryKind::kCeil},
+      {"Round", UnaryKind::kRound},
+      {"Sin", UnaryKind::kSin},
+      {"Cos", UnaryKind::kCos},
+      {"Tan", UnaryKind::kTan},
+      {"Asin", UnaryKind::kAsin},
+      {"Acos", UnaryKind::kAcos},
+      {"Atan", UnaryKind::kAtan},
+      {"Sinh", UnaryKind::kSinh},
+      {"Cosh", UnaryKind::kCosh},
+      {"Asinh", UnaryKind::kAsinh},
+      {"Acosh", UnaryKind::kAcosh},
+      {"Atanh", UnaryKind::kAtanh},
       {"Not", UnaryKind::kNot},
   };
   c.result(UnaryAttrs{kKinds.at(c.op())}, {c.input(0)});
@@ -46,6 +58,9 @@ void lower_mish(NodeContext& c) {
   c.result(BinaryAttrs{BinaryKind::kMul}, {c.input(0), gate});
 }
 
-void lower_identity(NodeContext& c) { c.alias(c.input(0)); }
+void lower_identity(NodeContext& c) {
+  if (c.is_sequence(0)) return c.sequence_result(c.sequence(0));
+  c.alias(c.input(0));
+}
 
 }  // namespace actmatch::onnx_import

@@ -1,8 +1,10 @@
 // `actmatch run` and `actmatch inspect`.
 #include <cmath>
+#include <cstring>
 
 #include "engine/image/file.h"
 #include "engine/image/npy.h"
+#include "onnx_import/initializers.h"
 #include "tests/e2e/command.h"
 #include "tests/onnx/model_maker.h"
 
@@ -86,6 +88,100 @@ TEST(Run, Refusals) {
     expect_one_line(outcome);
     EXPECT_NE(outcome.err.find(words), std::string::npos) << "'" << words << "' is missing in: " << outcome.err;
     EXPECT_FALSE(fs::exists(tmp / "out"));
+  }
+}
+
+// What is no picture: numbers of all types, no input at all, several outputs, a shape that is given like an array.
+TEST(Run, NumbersOfAllTypes) {
+  const TemporaryFolder tmp;
+  ModelMaker m;
+  m.input("x", {2, 3}).input("i", {2}, onnx::TensorProto::INT64).input("flag", {}, onnx::TensorProto::BOOL);
+  m.input("target", {1}, onnx::TensorProto::INT64);
+  m.node("Gather", {"x", "i"}, {"picked"}).set("axis", int64_t{1}).node("Not", {"flag"}, {"no"}).node("Add", {"i", "i"}, {"twice"});
+  m.node("Reshape", {"x", "target"}, {"flat"}).node("ReduceSum", {"flat"}, {"total"}).set("keepdims", int64_t{0});
+  m.output("picked").output("no").output("twice").output("flat").output("total");
+  write(tmp / "m.onnx", m.proto.SerializeAsString());
+  write_npy(tmp / "x.npy", Tensor::of<float>({2, 3}, std::vector<float>{1, 2, 3, 4, 5, 6}));
+  write_npy(tmp / "i.npy", Tensor::of<int64_t>({2}, std::vector<int64_t>{2, -3}));
+  write_npy(tmp / "flag.npy", Tensor::scalar<uint8_t>(0));
+  write_npy(tmp / "target.npy", Tensor::of<float>({1}, std::vector<float>{-1}));  // whole numbers in floats are fine
+  const std::vector<std::string> inputs{"run",     tmp / "m.onnx", "--input",  "x=" + (tmp / "x.npy"), "--input", "i=" + (tmp / "i.npy"),
+                                        "--input", "flag=" + (tmp / "flag.npy"), "--input", "target=" + (tmp / "target.npy")};
+  const auto run = [&](const std::vector<std::string>& more) {
+    std::vector<std::string> all = inputs;
+    all.insert(all.end(), more.begin(), more.end());
+    return run_actmatch(all);
+  };
+  Outcome outcome = run({"--out", tmp / "out"});
+  ASSERT_EQ(outcome.status, 0) << outcome.err;
+  EXPECT_EQ(floats(tmp / "out/picked.npy"), (std::vector<float>{3, 1, 6, 4}));
+  const Tensor no = read_npy(tmp / "out/no.npy"), twice = read_npy(tmp / "out/twice.npy");
+  EXPECT_EQ(no.dtype(), DType::kBool);
+  EXPECT_EQ(*no.data<uint8_t>(), 1);
+  EXPECT_EQ(std::vector<int64_t>(twice.view<int64_t>().begin(), twice.view<int64_t>().end()), (std::vector<int64_t>{4, -6}));
+  EXPECT_EQ(read_npy(tmp / "out/flat.npy").shape(), (Shape{6}));
+  EXPECT_NE(outcome.out.find("twice"), std::string::npos) << "the table has whole numbers too: " << outcome.out;
+  outcome = run({"--out", tmp / "slope", "--gradient", "picked"});
+  ASSERT_EQ(outcome.status, 0) << outcome.err;
+  EXPECT_EQ(floats(tmp / "slope/grad_x.npy"), (std::vector<float>{1, 0, 1, 1, 0, 1}));
+  EXPECT_FALSE(fs::exists(tmp / "slope/grad_i.npy"));
+  outcome = run({"--out", tmp / "none", "--gradient", "twice"});
+  EXPECT_EQ(outcome.status, 1);
+  EXPECT_NE(outcome.err.find("not of floats"), std::string::npos) << outcome.err;
+
+  write_npy(tmp / "target.npy", Tensor::of<float>({1}, std::vector<float>{0.5f}));
+  outcome = run({"--out", tmp / "half"});
+  EXPECT_EQ(outcome.status, 1);
+  EXPECT_NE(outcome.err.find("'target' takes whole numbers"), std::string::npos) << outcome.err;
+
+  ModelMaker constant;
+  constant.node("Constant", {}, {"y"}).set("value_float", 1.5f).output("y");
+  write(tmp / "c.onnx", constant.proto.SerializeAsString());
+  outcome = run_actmatch({"run", tmp / "c.onnx", "--out", tmp / "constant"});
+  ASSERT_EQ(outcome.status, 0) << outcome.err;
+  EXPECT_EQ(floats(tmp / "constant/y.npy"), (std::vector<float>{1.5f}));
+}
+
+// A sample of the ONNX project's own cases through the command; all of them run in the tests of the importer.
+TEST(Run, NodeCasesOfTheOnnxProject) {
+  const fs::path root = "/usr/share/libonnx-testdata/data/node";
+  if (!fs::is_directory(root)) GTEST_SKIP() << "install libonnx-testdata";
+  const auto read = [](const fs::path& path) {
+    onnx::TensorProto proto;
+    std::ifstream file(path, std::ios::binary);
+    EXPECT_TRUE(proto.ParseFromIstream(&file)) << path;
+    return proto;
+  };
+  for (const std::string name : {"test_abs", "test_argmax_default_axis_random", "test_and2d", "test_batchnorm_example", "test_constant",
+                                 "test_conv_with_autopad_same", "test_cumsum_1d_reverse", "test_einsum_batch_matmul", "test_gathernd_example_int32",
+                                 "test_gridsample", "test_isnan", "test_mod_int64_fmod", "test_onehot_with_axis", "test_reduce_prod_keepdims_random",
+                                 "test_reshape_negative_dim", "test_resize_downsample_sizes_cubic", "test_scatter_elements_with_negative_indices",
+                                 "test_split_variable_parts_2d", "test_top_k", "test_where_long_example"}) {
+    SCOPED_TRACE(name);
+    const TemporaryFolder tmp;
+    const fs::path folder = root / name, data = folder / "test_data_set_0";
+    onnx::ModelProto model;
+    std::ifstream file(folder / "model.onnx", std::ios::binary);
+    ASSERT_TRUE(model.ParseFromIstream(&file));
+    std::vector<std::string> arguments{"run", (folder / "model.onnx").string(), "--out", tmp / "out"};
+    for (int i = 0; i < model.graph().input_size(); ++i) {
+      const std::string path = tmp / ("input_" + std::to_string(i) + ".npy");
+      write_npy(path, onnx_import::read_tensor(read(data / ("input_" + std::to_string(i) + ".pb")), "the input"));
+      arguments.insert(arguments.end(), {"--input", model.graph().input(i).name() + "=" + path});
+    }
+    const Outcome outcome = run_actmatch(arguments);
+    ASSERT_EQ(outcome.status, 0) << outcome.err;
+    for (int i = 0; i < model.graph().output_size(); ++i) {
+      const Tensor expected = onnx_import::read_tensor(read(data / ("output_" + std::to_string(i) + ".pb")), "the output");
+      const Tensor got = read_npy(tmp / ("out/" + model.graph().output(i).name() + ".npy"));
+      ASSERT_EQ(got.dtype(), expected.dtype());
+      ASSERT_EQ(got.shape(), expected.shape());
+      if (got.dtype() == DType::kF32) {
+        for (int64_t k = 0; k < got.count(); ++k) ASSERT_NEAR(got.data<float>()[k], expected.data<float>()[k], 1e-5);
+      } else {
+        EXPECT_EQ(std::memcmp(got.raw(), expected.raw(), got.bytes()), 0);
+      }
+    }
   }
 }
 

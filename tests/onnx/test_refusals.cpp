@@ -79,14 +79,17 @@ TEST(Refusals, AllUnknownOperatorsAtOnce) {
 }
 
 TEST(Refusals, OpsetsOutsideTheRange) {
-  for (int64_t opset : {1, 6, 23, 1000}) {
+  for (int64_t opset : {0, 29, 1000}) {
     ModelMaker m(opset);
     m.input("x", {1, 1, 4, 4}).node("Relu", {"x"}, {"y"}).node("Frobnicate", {"y"}, {"z"}, "f").output("z");
-    expect_all(error_text([&] { m.build(); }), {("opset " + std::to_string(opset)).c_str(), "7 to 22", "'f' (Frobnicate", "2 problems"});
+    expect_all(error_text([&] { m.build(); }), {("opset " + std::to_string(opset)).c_str(), "1 to 28", "'f' (Frobnicate", "2 problems"});
   }
+  ModelMaker old(6);  // what the operators were then is not what they are now
+  old.input("x", {1, 1, 4, 4}).node("Relu", {"x"}, {"y"}).node("Add", {"y", "x"}, {"z"}, "a").output("z");
+  expect_all(error_text([&] { old.build(); }), {"'a' (Add, opset 6)", "opsets 7 to 28", "1 problem:"});
   ModelMaker gelu(19);  // known, but not yet
   gelu.input("x", {1, 4}).node("Gelu", {"x"}, {"y"}, "g").output("y");
-  expect_all(error_text([&] { gelu.build(); }), {"'g' (Gelu, opset 19)", "opsets 20 to 22"});
+  expect_all(error_text([&] { gelu.build(); }), {"'g' (Gelu, opset 19)", "opsets 20 to 28"});
 }
 
 TEST(Refusals, NanAndInfiniteWeights) {
@@ -148,7 +151,7 @@ TEST(Refusals, IncompleteFiles) {
   expect_all(error_text([&] { no_graph.model(); }), {"no graph"});
   ModelMaker old = small();
   old.proto.set_ir_version(2);
-  expect_all(error_text([&] { old.model(); }), {"IR version 2", "3 to 13"});
+  expect_all(error_text([&] { old.model(); }), {"IR version 2", "3 to 14"});
 }
 
 TEST(Refusals, TensorsWhoseSizeIsWrong) {
@@ -191,19 +194,10 @@ TEST(Refusals, InputsWithoutASize) {
 }
 
 TEST(Refusals, NodesThatAskForWhatIsNotThere) {
-  struct Bad {
-    const char* op;
-    std::vector<std::string> outputs;
-    const char* reason;
-    int64_t opset;
-  };
-  for (const Bad& bad : {Bad{"MaxPool", {"y", "indices"}, "Indices", 13}, Bad{"Dropout", {"y", "indices"}, "mask", 10}}) {
-    ModelMaker m(bad.opset);
-    m.input("x", {1, 1, 4, 4}).node(bad.op, {"x"}, bad.outputs, "n");
-    if (m.last->op_type() == "MaxPool") m.set("kernel_shape", std::vector<int64_t>{2, 2});
-    EXPECT_EQ(error_text([&, with = m]() mutable { with.output("y").build(); }), "") << "unused, it is no problem";
-    expect_all(error_text([&, with = m]() mutable { with.output("y").output("indices").build(); }), {"'n'", bad.reason});
-  }
+  ModelMaker m(13);
+  m.input("x", {1, 1, 4, 4}).node("MaxPool", {"x"}, {"y", "indices"}, "n").set("kernel_shape", std::vector<int64_t>{2, 2});
+  EXPECT_EQ(error_text([&, with = m]() mutable { with.output("y").build(); }), "") << "unused, it is no problem";
+  expect_all(error_text([&, with = m]() mutable { with.output("y").output("indices").build(); }), {"'n'", "Indices"});
   ModelMaker training(14);
   training.input("x", {1, 2, 4, 4})
       .filled("v", {2}, 1.0f)

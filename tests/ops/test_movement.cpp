@@ -87,13 +87,6 @@ TEST(Gather, AxesAndIndices) {
   check({2, 3}, 0, {0}, {});
   check({2, 0}, 0, {3}, {1, 0, 1});
 }
-TEST(Gather, ComputedIndicesAreRefused) {
-  Graph graph;
-  const ValueId x = graph.add_input("x", DType::kF32, {4}), i = graph.add_input("i", DType::kI64, {2});
-  graph.mark_output(graph.add_node("pick", GatherAttrs{0}, {x, i}));
-  EXPECT_NE(tested_backend().why_unsupported(graph, graph.node(0)).find("indices"), std::string::npos);
-}
-
 TEST(Expand, RepeatsAxes) {
   for (const auto& [from, to] : std::vector<std::pair<Shape, Shape>>{{{3, 1}, {3, 4}},
                                                                      {{1}, {2, 3, 4}},

@@ -31,6 +31,21 @@ T unary_value(const UnaryAttrs& u, T x) {
     case UnaryKind::kSoftplus: return x > 30 ? x : std::log(one + std::exp(x));
     case UnaryKind::kFloor: return std::floor(x);
     case UnaryKind::kCeil: return std::ceil(x);
+    case UnaryKind::kRound: {
+      const T low = std::floor(x), rest = x - low;
+      return rest < one / 2 || (rest == one / 2 && std::fmod(low, T(2)) == 0) ? low : low + one;
+    }
+    case UnaryKind::kSin: return std::sin(x);
+    case UnaryKind::kCos: return std::cos(x);
+    case UnaryKind::kTan: return std::sin(x) / std::cos(x);
+    case UnaryKind::kAsin: return std::asin(x);
+    case UnaryKind::kAcos: return std::acos(x);
+    case UnaryKind::kAtan: return std::atan(x);
+    case UnaryKind::kSinh: return (std::exp(x) - std::exp(-x)) / 2;
+    case UnaryKind::kCosh: return (std::exp(x) + std::exp(-x)) / 2;
+    case UnaryKind::kAsinh: return x < 0 ? -std::log(-x + std::sqrt(x * x + one)) : std::log(x + std::sqrt(x * x + one));
+    case UnaryKind::kAcosh: return std::log(x + std::sqrt(x * x - one));
+    case UnaryKind::kAtanh: return std::log((one + x) / (one - x)) / 2;
     case UnaryKind::kNot: return x == 0 ? one : T(0);
     case UnaryKind::kIdentity: return x;
   }
@@ -58,6 +73,18 @@ T unary_derivative(const UnaryAttrs& u, T x) {
     case UnaryKind::kElu: return x > 0 ? one : alpha * std::exp(x);
     case UnaryKind::kSoftplus: return one / (one + std::exp(-x));
     case UnaryKind::kIdentity: return one;
+    case UnaryKind::kSin: return std::cos(x);
+    case UnaryKind::kCos: return -std::sin(x);
+    case UnaryKind::kTan: return one / (std::cos(x) * std::cos(x));
+    case UnaryKind::kAsin: return one / std::sqrt(one - x * x);
+    case UnaryKind::kAcos: return -one / std::sqrt(one - x * x);
+    case UnaryKind::kAtan: return one / (one + x * x);
+    case UnaryKind::kSinh: return std::cosh(x);
+    case UnaryKind::kCosh: return std::sinh(x);
+    case UnaryKind::kAsinh: return one / std::sqrt(x * x + one);
+    case UnaryKind::kAcosh: return one / std::sqrt(x * x - one);
+    case UnaryKind::kAtanh: return one / (one - x * x);
+    case UnaryKind::kRound:
     case UnaryKind::kFloor:
     case UnaryKind::kCeil:
     case UnaryKind::kNot: break;
@@ -65,7 +92,9 @@ T unary_derivative(const UnaryAttrs& u, T x) {
   throw std::logic_error("this unary operator has no derivative");
 }
 
-inline bool has_derivative(UnaryKind kind) { return kind != UnaryKind::kFloor && kind != UnaryKind::kCeil && kind != UnaryKind::kNot; }
+inline bool has_derivative(UnaryKind kind) {
+  return kind != UnaryKind::kFloor && kind != UnaryKind::kCeil && kind != UnaryKind::kRound && kind != UnaryKind::kNot;
+}
 inline bool has_derivative(BinaryKind kind) {
   return kind == BinaryKind::kAdd || kind == BinaryKind::kSub || kind == BinaryKind::kMul || kind == BinaryKind::kDiv ||
          kind == BinaryKind::kPow || kind == BinaryKind::kMin || kind == BinaryKind::kMax;

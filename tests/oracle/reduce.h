@@ -102,4 +102,37 @@ Gradients<T> backward_of(const SoftmaxAttrs& a, const Operands<T>& in, const Arr
   return d;
 }
 
+template <class T>
+Array<T> forward_of(const TopKAttrs& a, const Operands<T>& in) {
+  const Array<T>& x = *in[0];
+  const auto axis = static_cast<size_t>(a.axis);
+  Shape shape = x.shape, lines = x.shape;
+  shape[axis] = a.k;
+  lines[axis] = 1;
+  Array<T> y(shape);
+  each_index(lines, [&](const Index& line) {
+    std::vector<bool> taken(static_cast<size_t>(x.shape[axis]));
+    for (int64_t place = 0; place < a.k; ++place) {
+      int64_t best = -1;
+      Index at = line, best_at = line;
+      for (int64_t i = 0; i < x.shape[axis]; ++i) {
+        if (taken[static_cast<size_t>(i)]) continue;
+        at[axis] = i;
+        best_at[axis] = best;
+        if (best < 0 || (a.largest ? x.at(at) > x.at(best_at) : x.at(at) < x.at(best_at)) || (a.last_first && x.at(at) == x.at(best_at)))
+          best = i;
+      }
+      taken[static_cast<size_t>(best)] = true;
+      Index to = line;
+      to[axis] = place;
+      y.at(to) = static_cast<T>(best);
+    }
+  });
+  return y;
+}
+template <class T>
+Gradients<T> backward_of(const TopKAttrs&, const Operands<T>&, const Array<T>&, const Array<T>&) {
+  return Gradients<T>(1);
+}
+
 }  // namespace actmatch::oracle

@@ -57,7 +57,7 @@ void add_run(CLI::App& app, Action& action) {
   auto flags = std::make_shared<RunFlags>();
   CLI::App* c = app.add_subcommand("run", "Run a model on arrays, to compare it with another framework");
   c->add_option("MODEL", flags->model, "ONNX file")->required();
-  c->add_option("--input", flags->inputs, "[NAME=]FILE.npy, once for each input; the shapes are taken from the files")->required();
+  c->add_option("--input", flags->inputs, "[NAME=]FILE.npy, once for each input; the shapes are taken from the files");
   c->add_option("--out", flags->out, "folder for OUTPUT.npy and grad_INPUT.npy (other characters than A-Z a-z 0-9 . _ - become _)")
       ->required();
   c->add_option("--gradient", flags->gradient,

@@ -217,6 +217,9 @@ void build_where(Lowering&);
 void build_scale_shift(Lowering&);
 void build_cast(Lowering&);
 void build_resize(Lowering&);
+void build_top_k(Lowering&);
+// Any operator that the graph can fold, without a gradient: computed by the same function at run time. For integers and booleans.
+void build_on_host(Lowering&);
 std::string pool_unsupported(const Graph&, const Node&);
 std::string conv_transpose_unsupported(const Graph&, const Node&);
 

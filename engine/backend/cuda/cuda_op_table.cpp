@@ -7,7 +7,7 @@ namespace actmatch::cuda {
 
 namespace {
 
-void build_nothing(Lowering&) { ACTMATCH_CHECK(false, "batch norm reached the CUDA backend"); }
+void build_nothing(Lowering&) { ACTMATCH_CHECK(false, "an operator without CUDA code reached the CUDA backend"); }
 
 constexpr CudaOp kTable[] = {
     {OpKind::kConv, floats_only, build_conv, true},
@@ -30,6 +30,7 @@ constexpr CudaOp kTable[] = {
     {OpKind::kBatchNorm, batch_norm_unsupported, build_nothing, false},
     {OpKind::kCast, no_reason, build_cast, false},
     {OpKind::kResize, floats_only, build_resize, false},
+    {OpKind::kTopK, order_unsupported, build_nothing, false},
 };
 
 }  // namespace

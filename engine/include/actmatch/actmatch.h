@@ -95,24 +95,27 @@ ACTMATCH_API actmatch_status actmatch_model_info(actmatch_model* model, const ch
 
 /* --- named arrays, and running a model on them ---------------------------------------------------------------------------------------- */
 
-typedef struct actmatch_tensors actmatch_tensors; /* a list of named float arrays, row-major */
+typedef struct actmatch_tensors actmatch_tensors; /* a list of named arrays, row-major: floats, whole numbers or truth values */
 
 ACTMATCH_API actmatch_status actmatch_tensors_create(actmatch_tensors** tensors);
 ACTMATCH_API void actmatch_tensors_free(actmatch_tensors* tensors);
 /* Copies the array in. */
 ACTMATCH_API actmatch_status actmatch_tensors_add(actmatch_tensors* tensors, const char* name, const int64_t* shape, size_t rank,
                                                   const float* data);
-/* Reads a NumPy .npy file; whole numbers become floats. */
+/* Reads a NumPy .npy file, whatever its numbers are. */
 ACTMATCH_API actmatch_status actmatch_tensors_add_npy(actmatch_tensors* tensors, const char* name, const char* path);
 ACTMATCH_API size_t actmatch_tensors_count(const actmatch_tensors* tensors);
+/* `data`: the elements as floats, also where the array holds whole numbers or truth values. Not for one list in several threads. */
 ACTMATCH_API actmatch_status actmatch_tensors_get(const actmatch_tensors* tensors, size_t index, const char** name, const int64_t** shape,
                                                   size_t* rank, const float** data);
 /* Writes FOLDER/NAME.npy for each array, atomically; characters of a name outside [A-Za-z0-9._-] become '_'. The folder is made. */
 ACTMATCH_API actmatch_status actmatch_tensors_write_npy(const actmatch_tensors* tensors, const char* folder);
 
-/* Runs the graph of the file on `inputs`, whose shapes it takes. The name of an input may be "" when the model has only one.
+/* Runs the graph of the file on `inputs`, whose shapes it takes; numbers become what the input takes where they can. The name of an input
+ * may be "" when the model has only one.
  * `gradient`: NULL, "OUTPUT" (the sum of that output) or "OUTPUT:CLASS" (the sum of its column CLASS, axis 1).
- * `outputs` receives every output of the model under its name and, with a gradient, "grad_INPUT" for every input. */
+ * `outputs` receives every output of the model under its name and, with a gradient, "grad_INPUT" for every input of floats.
+ * Inputs that operators of the model take as constants only (shapes, axes) are that, with what is given; they have no gradient. */
 ACTMATCH_API actmatch_status actmatch_model_run(actmatch_model* model, const actmatch_tensors* inputs, const char* gradient,
                                                 actmatch_tensors** outputs);
 

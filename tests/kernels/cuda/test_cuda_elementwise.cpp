@@ -33,6 +33,18 @@ TEST(Operators, HaveTheNumbersOfTheGraph) {
   EXPECT_TRUE(same_number(UnaryOp::kSoftplus, UnaryKind::kSoftplus));
   EXPECT_TRUE(same_number(UnaryOp::kFloor, UnaryKind::kFloor));
   EXPECT_TRUE(same_number(UnaryOp::kCeil, UnaryKind::kCeil));
+  EXPECT_TRUE(same_number(UnaryOp::kRound, UnaryKind::kRound));
+  EXPECT_TRUE(same_number(UnaryOp::kSin, UnaryKind::kSin));
+  EXPECT_TRUE(same_number(UnaryOp::kCos, UnaryKind::kCos));
+  EXPECT_TRUE(same_number(UnaryOp::kTan, UnaryKind::kTan));
+  EXPECT_TRUE(same_number(UnaryOp::kAsin, UnaryKind::kAsin));
+  EXPECT_TRUE(same_number(UnaryOp::kAcos, UnaryKind::kAcos));
+  EXPECT_TRUE(same_number(UnaryOp::kAtan, UnaryKind::kAtan));
+  EXPECT_TRUE(same_number(UnaryOp::kSinh, UnaryKind::kSinh));
+  EXPECT_TRUE(same_number(UnaryOp::kCosh, UnaryKind::kCosh));
+  EXPECT_TRUE(same_number(UnaryOp::kAsinh, UnaryKind::kAsinh));
+  EXPECT_TRUE(same_number(UnaryOp::kAcosh, UnaryKind::kAcosh));
+  EXPECT_TRUE(same_number(UnaryOp::kAtanh, UnaryKind::kAtanh));
   EXPECT_TRUE(same_number(UnaryOp::kNot, UnaryKind::kNot));
   EXPECT_TRUE(same_number(UnaryOp::kIdentity, UnaryKind::kIdentity));
   EXPECT_TRUE(same_number(BinaryOp::kAdd, BinaryKind::kAdd) && same_number(BinaryOp::kSub, BinaryKind::kSub));
@@ -59,13 +71,27 @@ UnaryAttrs attributes(UnaryKind kind) {
 
 class Unary : public OpTest {
  protected:
-  // Values on kinks and at both ends among random ones; positive where the function asks for that.
+  // Values on kinks and at both ends among random ones; positive where the function asks for that, and inside its domain.
   template <class T>
   Array arguments(UnaryKind kind, int64_t count) {
-    const bool positive = kind == UnaryKind::kLog || kind == UnaryKind::kSqrt || kind == UnaryKind::kReciprocal;
-    Array x = random_array<T>({count}, positive ? 0.25 : -4, 4);
+    double low = -4, high = 4;
+    bool everywhere = false;  // the function is tame on all numbers
+    switch (kind) {
+      case UnaryKind::kLog:
+      case UnaryKind::kSqrt:
+      case UnaryKind::kReciprocal: low = 0.25; break;
+      case UnaryKind::kAsin:
+      case UnaryKind::kAcos:
+      case UnaryKind::kAtanh: low = -0.875, high = 0.875; break;
+      case UnaryKind::kAcosh: low = 1.25; break;
+      case UnaryKind::kTan: low = -1.25, high = 1.25; break;
+      case UnaryKind::kSinh:
+      case UnaryKind::kCosh: break;
+      default: everywhere = true;
+    }
+    Array x = random_array<T>({count}, low, high);
     const double special[] = {0, 1, -0.5, 3, -3, 2, -2, 40, -40};
-    for (int64_t i = 0; i < count && i < 9 && !positive; ++i) x[i] = special[i];
+    for (int64_t i = 0; i < count && i < 9 && everywhere; ++i) x[i] = special[i];
     if (kind == UnaryKind::kExp)
       for (double& v : x.data) v = std::min(v, 4.0);  // so that one number does not hide the others' errors
     return x;

@@ -225,6 +225,7 @@ class BroadcastStep : public Step {
 }  // namespace
 
 void build_binary(Lowering& l) {
+  if (l.graph().value(l.node().inputs[0]).dtype == DType::kI64) return build_on_host(l);
   const BinaryKind kind = std::get<BinaryAttrs>(l.node().attrs).kind;
   const bool float_result = l.graph().value(l.node().output).dtype == DType::kF32;
   if (float_result && l.input_shape(0) == l.input_shape(1)) {

@@ -122,6 +122,40 @@ class IndexedStep : public Step {
   GradTarget dx_;
 };
 
+// Runs of x picked by indices that depend on the input; their gradient is added up where they came from.
+class ComputedGatherStep : public Step {
+ public:
+  explicit ComputedGatherStep(Lowering& l) : node_(l.node()), x_(l.input_plain(0)), indices_(l.input_plain(1)), y_(l.output_plain()) {
+    reads = {x_, indices_};
+    writes = {y_};
+    table_ = Tensor(DType::kI64, indices_->shape);
+    if (!l.wants(0)) return;
+    dx_.slot = x_;
+    grads = {&dx_};
+    backward_reads = {indices_};
+  }
+  void forward() override {
+    walk([&](const float* x, float* y, int64_t n) { std::copy_n(x, n, y); }, x_->f32(), y_->f32());
+  }
+  void backward() override {
+    if (!dx_.accumulate) std::fill_n(x_->grad, x_->floats(), 0.0f);
+    walk([](float* dx, const float* dy, int64_t n) { add_to(dx, dy, n); }, x_->grad, y_->grad);
+  }
+
+ private:
+  template <class X, class Y, class Body>
+  void walk(const Body& body, X* x, Y* y) {
+    if (y_->floats() == 0) return;
+    std::memcpy(table_.raw(), indices_->data, table_.bytes());
+    const GatheredRuns runs = gathered_runs(node_, x_->shape, table_);
+    for (size_t i = 0; i < runs.source.size(); ++i) body(x + runs.source[i] * runs.inner, y + static_cast<int64_t>(i) * runs.inner, runs.inner);
+  }
+  const Node node_;
+  Slot *x_, *indices_, *y_;
+  Tensor table_;
+  GradTarget dx_;
+};
+
 }  // namespace
 
 void build_reshape(Lowering& l) {
@@ -152,6 +186,7 @@ void build_strided(Lowering& l) {
 }
 
 void build_pad(Lowering& l) {
+  if (l.graph().value(l.node().output).dtype != DType::kF32) return build_on_host(l);
   const auto& a = std::get<PadAttrs>(l.node().attrs);
   Slot* x = l.input_plain(0);
   const Shape& out = l.output_shape();
@@ -173,6 +208,8 @@ void build_pad(Lowering& l) {
 }
 
 void build_gather(Lowering& l) {
+  if (l.graph().value(l.node().output).dtype != DType::kF32) return build_on_host(l);
+  if (!l.input_is_constant(1)) return l.add_step(std::make_unique<ComputedGatherStep>(l));
   Slot* x = l.input_plain(0);
   const GatheredRuns runs = gathered_runs(l.node(), x->shape, l.constant(1));
   std::vector<int64_t> source;

@@ -163,6 +163,7 @@ class ReduceStep : public Step {
 }  // namespace
 
 void build_reduce(Lowering& l) {
+  if (l.graph().value(l.node().output).dtype != DType::kF32) return build_on_host(l);
   const auto& a = std::get<ReduceAttrs>(l.node().attrs);
   const bool over_positions = l.input_shape(0).size() == 4 && a.axes == std::vector<int64_t>{2, 3};
   if (over_positions && (a.kind == ReduceKind::kSum || a.kind == ReduceKind::kMean)) {

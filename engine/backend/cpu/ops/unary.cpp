@@ -42,6 +42,18 @@ ACTMATCH_UNARY(kElu, x > 0.0f ? x : p.alpha * std::expm1(x), x > 0.0f ? 1.0f : p
 ACTMATCH_UNARY(kSoftplus, std::max(x, 0.0f) + std::log1p(std::exp(-std::fabs(x))), 1.0f / (1.0f + std::exp(-x)))
 ACTMATCH_UNARY(kFloor, std::floor(x), 0.0f)
 ACTMATCH_UNARY(kCeil, std::ceil(x), 0.0f)
+ACTMATCH_UNARY(kRound, std::nearbyint(x), 0.0f)
+ACTMATCH_UNARY(kSin, std::sin(x), std::cos(x))
+ACTMATCH_UNARY(kCos, std::cos(x), -std::sin(x))
+ACTMATCH_UNARY(kTan, std::tan(x), 1.0f / (std::cos(x) * std::cos(x)))
+ACTMATCH_UNARY(kAsin, std::asin(x), 1.0f / std::sqrt((1.0f - x) * (1.0f + x)))
+ACTMATCH_UNARY(kAcos, std::acos(x), -1.0f / std::sqrt((1.0f - x) * (1.0f + x)))
+ACTMATCH_UNARY(kAtan, std::atan(x), 1.0f / (1.0f + x * x))
+ACTMATCH_UNARY(kSinh, std::sinh(x), std::cosh(x))
+ACTMATCH_UNARY(kCosh, std::cosh(x), std::sinh(x))
+ACTMATCH_UNARY(kAsinh, std::asinh(x), 1.0f / std::sqrt(x * x + 1.0f))
+ACTMATCH_UNARY(kAcosh, std::acosh(x), 1.0f / std::sqrt((x - 1.0f) * (x + 1.0f)))
+ACTMATCH_UNARY(kAtanh, std::atanh(x), 1.0f / ((1.0f - x) * (1.0f + x)))
 ACTMATCH_UNARY(kIdentity, x, 1.0f)
 #undef ACTMATCH_UNARY
 
@@ -68,6 +80,18 @@ void dispatch(UnaryKind kind, const F& f) {
     ACTMATCH_CASE(kSoftplus)
     ACTMATCH_CASE(kFloor)
     ACTMATCH_CASE(kCeil)
+    ACTMATCH_CASE(kRound)
+    ACTMATCH_CASE(kSin)
+    ACTMATCH_CASE(kCos)
+    ACTMATCH_CASE(kTan)
+    ACTMATCH_CASE(kAsin)
+    ACTMATCH_CASE(kAcos)
+    ACTMATCH_CASE(kAtan)
+    ACTMATCH_CASE(kSinh)
+    ACTMATCH_CASE(kCosh)
+    ACTMATCH_CASE(kAsinh)
+    ACTMATCH_CASE(kAcosh)
+    ACTMATCH_CASE(kAtanh)
     ACTMATCH_CASE(kIdentity)
 #undef ACTMATCH_CASE
     case UnaryKind::kNot: return;  // bool only
@@ -82,7 +106,11 @@ bool keeps_zero(const UnaryAttrs& a) {
     case UnaryKind::kLog:
     case UnaryKind::kReciprocal:
     case UnaryKind::kHardSigmoid:
-    case UnaryKind::kSoftplus: return false;
+    case UnaryKind::kSoftplus:
+    case UnaryKind::kCos:
+    case UnaryKind::kAcos:
+    case UnaryKind::kCosh:
+    case UnaryKind::kAcosh: return false;
     default: return true;
   }
 }
@@ -147,6 +175,10 @@ class UnaryStep : public Step {
 
 }  // namespace
 
-void build_unary(Lowering& l) { l.add_step(std::make_unique<UnaryStep>(l)); }
+void build_unary(Lowering& l) {
+  const bool integers = l.graph().value(l.node().output).dtype == DType::kI64;
+  if (integers && std::get<UnaryAttrs>(l.node().attrs).kind != UnaryKind::kIdentity) return build_on_host(l);
+  l.add_step(std::make_unique<UnaryStep>(l));
+}
 
 }  // namespace actmatch::cpu
