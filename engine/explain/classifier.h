@@ -9,26 +9,13 @@
 #include <vector>
 
 #include "engine/backend/backend.h"
+#include "engine/explain/classifier_ends.h"
 #include "engine/graph/graph.h"
 
 namespace actmatch {
 
 // Builds the classifier's graph for a batch; `keep` names values that must not be optimised away. The importer supplies it.
 using GraphSource = std::function<Graph(int64_t batch, const std::vector<std::string>& keep)>;
-
-// What the graph's ends look like. Throws kUnsupported when there is no image-like input or no row of class scores, naming what there is.
-struct ClassifierShape {
-  std::string input_name, output_name;
-  int64_t channels = 0, height = 0, width = 0, classes = 0;
-  bool ends_in_softmax = false;  // a trailing softmax (or its logarithm) was recognised; losses work on its argument
-};
-
-// Where the logits and the image are in one built graph.
-struct ClassifierEnds {
-  ValueId input = kNoValue, logits = kNoValue;
-  ClassifierShape shape;
-};
-ClassifierEnds find_ends(const Graph& graph);
 
 struct Scores {
   int32_t top = 0;
@@ -89,8 +76,6 @@ class Classifier {
   std::map<int64_t, Training> forward_programs_, gradient_programs_;
 };
 
-// Exposed for inspection: automatic taps of a graph whose image input is `input` and whose logits are `logits`.
-std::vector<ValueId> find_taps(const Graph& graph, ValueId input, ValueId logits, size_t limit);
 // A tap as the distances see it: C channels at P positions. Feature maps N,C,H,W as they are; tokens N,T,D with D as the channels.
 struct TapShape {
   int64_t channels = 0, positions = 0;
