@@ -218,8 +218,8 @@ void ModelMutator::mutate_type(onnx::ValueInfoProto& info) {
       if (shape.dim_size() > 0) shape.mutable_dim(below(shape.dim_size()))->set_dim_param(below(2) ? "N" : "H");
       return;
     case 4:
-      if (below(4) == 0) info.mutable_type()->mutable_sequence_type()->mutable_elem_type();
-      if (below(4) == 0) tensor.clear_shape();
+      if (below(4) == 0) return tensor.clear_shape();
+      if (below(4) == 0) info.mutable_type()->mutable_sequence_type()->mutable_elem_type();  // in place of the tensor
       return;
     default:
       if (shape.dim_size() > 0) shape.mutable_dim(below(shape.dim_size()))->set_dim_value(number());
