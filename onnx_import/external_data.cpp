@@ -53,9 +53,13 @@ bool is_external(const onnx::TensorProto& tensor) {
 
 std::shared_ptr<const ByteSource> ExternalFiles::open(const std::string& location, const std::string& where) {
   const auto refuse = [&](const std::string& what) {
-    throw Error(ErrorCode::kUnsupported, where + " keeps its data in '" + location + "', " + what + "; save the model anew");
+    throw Error(ErrorCode::kUnsupported, where + " keeps its data in the file '" + location + "', " + what +
+                                             "; save the model with its weights inside, or in a file beside it");
   };
-  if (model_path_.empty()) refuse("another file, and the model came as bytes without a folder: open it by its path");
+  if (model_path_.empty())
+    throw Error(ErrorCode::kUnsupported,
+                where + " keeps its data in another file, '" + location +
+                    "', and the model came as bytes, without a folder; open it by its path, or save it as one file");
   if (const auto known = paths_.find(location); known != paths_.end()) return files_.at(known->second);
   const fs::path given(location);
   if (location.empty() || location.find('\0') != std::string::npos) refuse("which is no name of a file");

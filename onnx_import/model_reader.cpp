@@ -125,11 +125,11 @@ class WeightReader {
   }
 
   void add(const std::string& name, onnx::TensorProto& tensor, const std::string& kind) {
-    const bool external = is_external(tensor);
+    const Stretch* stretch = stretch_of(tensor, stretches_);
+    const bool external = !stretch && is_external(tensor);
     guarded(
         name,
         [&](const std::string& where) {
-          const Stretch* stretch = stretch_of(tensor, stretches_);
           if (!stretch && !external) return model_.weights.add(name, read_tensor(tensor, where), tensor.data_type());
           StoredTensor stored = external ? external_.locate(tensor, where) : stored_tensor(tensor, *stretch, source_, where);
           if (in_file_) return model_.weights.add(name, std::move(stored));

@@ -8,14 +8,24 @@
 
 namespace actmatch {
 
-Classifier::Classifier(Backend& backend, GraphSource source)
-    : backend_(backend), source_(std::move(source)), max_batch_(backend.preferred_batch()) {
-  shape_ = find_ends(source_(1, {})).shape;
+Classifier::Classifier(Backend& backend, GraphSource source, Head head, int64_t label)
+    : backend_(backend), source_(std::move(source)), head_(head), label_(label), max_batch_(backend.preferred_batch()) {
+  Graph graph = source_(1, {});
+  shape_ = decide(graph).shape;
+}
+
+ClassifierEnds Classifier::decide(Graph& graph) const {
+  ClassifierEnds ends = find_ends(graph, head_);
+  if (ends.shape.head == Head::kSigmoid && label_ == kAllLabels)
+    ends.shape.classes = ends.shape.labels;
+  else
+    add_decision(graph, ends, label_);
+  return ends;
 }
 
 Classifier::Training Classifier::compile(int64_t batch, const std::vector<std::string>& taps, bool gradients, int64_t pictures) {
   Training t{source_(batch, taps), {}, {}, nullptr};
-  t.ends = find_ends(t.graph);
+  t.ends = decide(t.graph);
   for (const std::string& name : taps) {
     const ValueId v = t.graph.find(name);
     if (v == kNoValue)
@@ -94,7 +104,7 @@ void Classifier::logits(float* out, const float* images, int64_t n) {
 
 std::vector<std::string> Classifier::automatic_taps(size_t limit) const {
   const Graph graph = source_(1, {});
-  const ClassifierEnds ends = find_ends(graph);
+  const ClassifierEnds ends = find_ends(graph, head_);
   std::vector<std::string> names;
   for (ValueId v : find_taps(graph, ends.input, ends.logits, limit)) names.push_back(graph.value(v).name);
   return names;

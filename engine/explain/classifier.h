@@ -24,8 +24,10 @@ struct Scores {
 
 class Classifier {
  public:
-  // Compiles nothing yet. The backend must outlive the classifier.
-  Classifier(Backend& backend, GraphSource source);
+  // Compiles nothing yet. The backend must outlive the classifier. `label`: the one that a kSigmoid head decides about; its logits() are
+  // those of the decision. kAllLabels: those of all labels, of which none can be explained.
+  static constexpr int64_t kAllLabels = -1;
+  Classifier(Backend& backend, GraphSource source, Head head = Head::kAuto, int64_t label = kAllLabels);
 
   const ClassifierShape& shape() const { return shape_; }
   Backend& backend() { return backend_; }
@@ -67,8 +69,12 @@ class Classifier {
  private:
   Training compile(int64_t batch, const std::vector<std::string>& taps, bool gradients, int64_t pictures = 1);
   Training& forward_program(int64_t batch);
+  // The ends of a graph of the source, which gets the decision.
+  ClassifierEnds decide(Graph& graph) const;
   Backend& backend_;
   GraphSource source_;
+  Head head_;
+  int64_t label_;
   ClassifierShape shape_;
   int64_t max_batch_;
   int64_t images_run_ = 0;
