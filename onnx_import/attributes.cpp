@@ -18,7 +18,7 @@ const AttributeProto* AttributeReader::find(const char* name, AttributeProto::At
   if (attribute && attribute->has_type() && attribute->type() != type)
     throw Unsupported(std::string("attribute '") + name + "' has the wrong type; the file is damaged");
   if (attribute && !attribute->ref_attr_name().empty())
-    throw Unsupported(std::string("attribute '") + name + "' refers to one of a function; inline the functions when exporting");
+    throw Unsupported(std::string("attribute '") + name + "' refers to one of a function that is not there; the file is damaged");
   return attribute;
 }
 
@@ -60,6 +60,19 @@ std::vector<float> AttributeReader::numbers(const char* name) const {
 const onnx::TensorProto* AttributeReader::tensor(const char* name) const {
   const AttributeProto* attribute = find(name, AttributeProto::TENSOR);
   return attribute ? &attribute->t() : nullptr;
+}
+
+const onnx::GraphProto& AttributeReader::graph(const char* name) const {
+  const AttributeProto* attribute = find(name, AttributeProto::GRAPH);
+  if (!attribute || !attribute->has_g()) throw Unsupported(std::string("attribute '") + name + "' is missing; the file is damaged");
+  return attribute->g();
+}
+
+void AttributeReader::copy_to(onnx::NodeProto& node) const {
+  for (const auto& attribute : node_.attribute()) {
+    read_.insert(attribute.name());
+    *node.add_attribute() = attribute;
+  }
 }
 
 std::vector<std::string> AttributeReader::unread() const {

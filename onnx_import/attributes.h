@@ -30,7 +30,10 @@ class AttributeReader {
                                 int64_t high = std::numeric_limits<int64_t>::max()) const;
   std::vector<float> numbers(const char* name) const;
   const onnx::TensorProto* tensor(const char* name) const;   // null when absent
+  const onnx::GraphProto& graph(const char* name) const;     // throws when absent
   void ignore(const char* name) const { (void)find(name); }  // for attributes that mean nothing here
+
+  void copy_to(onnx::NodeProto& node) const;  // all of them, which counts as reading them
 
   std::vector<std::string> unread() const;
 

@@ -16,13 +16,14 @@ using ShapesByName = std::unordered_map<std::string, Shape>;
 class GraphBuilder {
  public:
   // `input_shapes`: by position, complete; without them only what does not depend on the inputs is lowered and checked. `declared`: the
-  // shapes of all values at the declared size when this build has another batch.
-  GraphBuilder(const ParsedModel& model, const std::optional<std::vector<Shape>>& input_shapes, const std::vector<std::string>& keep,
+  // shapes of all values at the declared size when this build has another batch. Of `options` everything but shapes is taken.
+  GraphBuilder(const ParsedModel& model, const std::optional<std::vector<Shape>>& input_shapes, const BuildOptions& options,
                const ShapesByName* declared);
 
   void fix_input(const std::string& name, Tensor tensor) { values_[name] = graph_.add_constant(name, std::move(tensor)); }
   void lower();  // fills problems(); the graph is complete only when there are none
   const std::vector<Problem>& problems() const { return problems_; }
+  const std::vector<std::string>& notices() const { return notices_; }
   Graph take_graph() { return std::move(graph_); }
   ShapesByName shapes() const;
   ValueId find(const std::string& name) const;  // by ONNX name; kNoValue when nothing has it
@@ -39,14 +40,27 @@ class GraphBuilder {
   ValueId add_constant(const std::string& name, Tensor tensor);
   const Shape* declared_shape(const std::string& name) const;
   bool is_used(const std::string& name) const { return used_.contains(name); }
+  // Lowers a graph inside of a node: `inputs` are the values of its inputs, the result those of its outputs. Its values get names that
+  // begin with `prefix`. Throws Unsupported with the first problem in it.
+  std::vector<ValueId> lower_body(const onnx::GraphProto& body, const std::string& prefix, const std::vector<ValueId>& inputs,
+                                  int64_t opset);
+  // The constant of that name as floats where the file has integers of at most 8 bits; kNoValue otherwise.
+  ValueId small_integers_as_floats(const std::string& name);
+  const StoredTensor* stored(const std::string& name) const;  // the file's constant of that name, or null
+  bool structure_only() const { return options_.structure_only; }
+  ValueId add_derived_constant(const std::string& name, Tensor tensor) { return graph_.add_constant(name, std::move(tensor)); }
+  void note(const std::string& text);  // a notice; each text is kept once
 
  private:
-  void lower_node(int index);
+  class Poisoned {};  // thrown inside of bodies: something it reads could not be lowered, which has been said
+  std::string lower_node(const onnx::NodeProto& node, const std::string& name, int64_t inherited_opset);
   void add_inputs(const std::vector<Shape>& shapes);
+  void add_picture(const ModelInput& input, Shape shape);
   void add_outputs();
   void charge(int64_t elements);
 
   const ParsedModel& model_;
+  const BuildOptions& options_;
   const ShapesByName* declared_;
   Graph graph_;
   std::unordered_map<std::string, ValueId> values_;
@@ -54,7 +68,12 @@ class GraphBuilder {
   std::unordered_set<std::string> poisoned_;  // results of nodes that could not be lowered
   std::unordered_set<std::string> used_;      // read by a node or an output of the model
   std::unordered_set<std::string> named_;     // outputs and taps: these keep a value of their own
+  std::vector<std::string> outputs_;
+  std::unordered_map<const onnx::TensorProto*, std::shared_ptr<const Tensor>> inner_constants_;
   std::vector<Problem> problems_;
+  std::vector<std::string> notices_;
+  size_t unrolled_bytes_ = 0;  // of nodes in bodies
+  int64_t unrolled_nodes_ = 0;
   int64_t budget_;  // elements of constants that may still be made
 };
 

@@ -4,6 +4,7 @@
 #include <queue>
 
 #include "engine/core/error.h"
+#include "onnx_import/scopes.h"
 
 namespace actmatch::onnx_import {
 namespace {
@@ -16,7 +17,7 @@ constexpr size_t kMostNamed = 20;  // names in one message
 
 std::unordered_map<std::string, int> find_producers(const ParsedModel& model) {
   std::unordered_map<std::string, int> producers;  // -1: an input or an initializer
-  for (const auto& [name, tensor] : model.weights) producers[name] = -1;
+  for (const auto& [name, entry] : model.weights.entries()) producers[name] = -1;
   for (const auto& name : model.unreadable) producers[name] = -1;
   for (const auto& input : model.inputs) producers[input.name] = -1;
   const auto& graph = model.graph();
@@ -36,8 +37,10 @@ void refuse_undefined(const ParsedModel& model, const std::unordered_map<std::st
     if (++count <= kMostNamed) list += (count > 1 ? ", '" : "'") + value + "' (" + user + ")";
   };
   const auto& graph = model.graph();
-  for (int i = 0; i < graph.node_size(); ++i)
+  for (int i = 0; i < graph.node_size(); ++i) {
     for (const std::string& input : graph.node(i).input()) note(input, "read by node '" + node_name(graph, i) + "'");
+    for (const std::string& name : captured_values(graph.node(i))) note(name, "read inside of node '" + node_name(graph, i) + "'");
+  }
   for (const auto& output : graph.output())
     note(output.name().empty() ? "an output without a name" : output.name(), "an output of the model");
   if (count > kMostNamed) list += " and " + std::to_string(count - kMostNamed) + " more";
@@ -54,7 +57,9 @@ std::vector<int> topological_order(const ParsedModel& model) {
   std::vector<int> waiting_for(static_cast<size_t>(graph.node_size()), 0);
   std::vector<std::vector<int>> readers(waiting_for.size());
   for (int i = 0; i < graph.node_size(); ++i) {
-    for (const std::string& input : graph.node(i).input()) {
+    std::vector<std::string> read = captured_values(graph.node(i));
+    read.insert(read.end(), graph.node(i).input().begin(), graph.node(i).input().end());
+    for (const std::string& input : read) {
       const int producer = input.empty() ? -1 : producers.at(input);
       if (producer < 0) continue;
       ++waiting_for[static_cast<size_t>(i)];

@@ -1,10 +1,8 @@
 #include "onnx_import/importer.h"
 
-#include <google/protobuf/io/zero_copy_stream_impl.h>
-
-#include <filesystem>
-#include <fstream>
+#include <algorithm>
 #include <mutex>
+#include <unordered_set>
 
 #include "engine/core/error.h"
 #include "engine/graph/passes.h"
@@ -18,16 +16,18 @@ namespace {
 // What lowering the file at its declared size has shown.
 struct Trial {
   std::vector<Problem> problems;
-  std::optional<std::vector<Shape>> input_shapes;  // nothing where the file leaves more than the batch open
+  std::vector<std::string> notices;
   ShapesByName shapes;
 };
 
 Trial try_lowering(const ParsedModel& model) {
   Trial trial;
-  trial.input_shapes = declared_shapes(model);
-  GraphBuilder builder(model, trial.input_shapes, {}, nullptr);
+  BuildOptions options;
+  options.structure_only = true;
+  GraphBuilder builder(model, declared_shapes(model), options, nullptr);
   builder.lower();
   trial.problems = builder.problems();
+  trial.notices = builder.notices();
   trial.shapes = builder.shapes();
   return trial;
 }
@@ -44,6 +44,24 @@ std::string describe(const Problem& problem) {
   for (size_t i = 0; i < std::min(problems.size(), kMostListed); ++i) text += (i ? "; " : "") + describe(problems[i]);
   if (problems.size() > kMostListed) text += "; and " + std::to_string(problems.size() - kMostListed) + " more";
   throw Error(ErrorCode::kUnsupported, text);
+}
+
+// Operators whose constants are weights: elsewhere an infinity is a legitimate bound or mask.
+std::vector<std::string> find_odd_weights(const ParsedModel& model) {
+  static const std::unordered_set<std::string> kWeighted{"Conv", "ConvTranspose", "Gemm", "MatMul", "BatchNormalization"};
+  std::vector<std::string> found;
+  std::unordered_set<std::string> seen;
+  for (const auto& node : model.graph().node()) {
+    if (!kWeighted.contains(node.op_type())) continue;
+    for (const std::string& input : node.input()) {
+      if (!model.weights.contains(input) || !seen.insert(input).second) continue;
+      const int64_t at = model.weights.find_non_finite(input);
+      if (at >= 0)
+        found.push_back("the weights '" + input + "' are not finite at element " + std::to_string(at) +
+                        ": the training has diverged, half precision has overflowed, or the file is damaged");
+    }
+  }
+  return found;
 }
 
 // A file that was exported with a fixed batch may have it in places that another batch cannot reach, and then mixes the images. It shows
@@ -67,6 +85,27 @@ void check_batch_reached_outputs(const ParsedModel& model, const GraphBuilder& b
   if (!problems.empty()) refuse(model, problems, " for the batch " + std::to_string(batch));
 }
 
+// Names in `options` have to be those of something.
+void check_names(const ParsedModel& model, const BuildOptions& options) {
+  const auto is_input = [&](const std::string& name) {
+    return std::any_of(model.inputs.begin(), model.inputs.end(), [&](const ModelInput& input) { return input.name == name; });
+  };
+  const auto missing = [&](const std::string& kind, const std::string& name) {
+    std::string known;
+    for (const ModelInput& input : model.inputs) known += (known.empty() ? "'" : ", '") + input.name + "'";
+    throw Error(ErrorCode::kInvalidArgument,
+                "'" + model.path + "' has no " + kind + " '" + name + "'" +
+                    (kind == "input" ? "; its inputs: " + known : "; take a name that the file gives to the output of a node"));
+  };
+  if (!options.picture.empty() && !is_input(options.picture)) missing("input", options.picture);
+  for (const auto& [name, value] : options.fixed_inputs)
+    if (!is_input(name)) missing("input", name);
+  std::unordered_set<std::string> made;
+  for (const auto& node : model.graph().node()) made.insert(node.output().begin(), node.output().end());
+  for (const std::string& name : options.outputs)
+    if (name.empty() || !made.contains(name)) missing("value", name);
+}
+
 }  // namespace
 
 struct Model::Impl {
@@ -77,38 +116,29 @@ struct Model::Impl {
     return trial_;
   }
 
+  const std::vector<std::string>& notices() const {
+    std::call_once(noted_, [this] {
+      notices_ = trial().notices;
+      for (std::string& odd : find_odd_weights(*parsed)) notices_.push_back(std::move(odd));
+    });
+    return notices_;
+  }
+
   const std::unique_ptr<ParsedModel> parsed;
 
  private:
-  mutable std::once_flag tried_;
+  mutable std::once_flag tried_, noted_;
   mutable Trial trial_;
+  mutable std::vector<std::string> notices_;
 };
 
 Model Model::from_file(const std::string& path) {
-  std::error_code code;
-  const auto status = std::filesystem::status(path, code);
-  if (!std::filesystem::exists(status)) throw Error(ErrorCode::kNotFound, "model '" + path + "' does not exist; check the path");
-  if (!std::filesystem::is_regular_file(status))
-    throw Error(ErrorCode::kInvalidArgument, "model '" + path + "' is not a file; give the path of an .onnx file");
-  const uint64_t size = std::filesystem::file_size(path, code);
-  std::ifstream file(path, std::ios::binary);
-  if (code || !file) throw Error(ErrorCode::kIo, "model '" + path + "' cannot be read; check its permissions");
-  char head[8] = {};
-  file.read(head, sizeof(head));
-  const std::string_view start(head, static_cast<size_t>(file.gcount()));
-  file.clear();
-  file.seekg(0);
-  google::protobuf::io::IstreamInputStream stream(&file);
-  auto parsed = read_model(stream, size, start, path);
-  if (file.bad()) throw Error(ErrorCode::kIo, "model '" + path + "' cannot be read to its end");
-  return Model(std::make_shared<const Impl>(std::move(parsed)));
+  auto source = std::make_shared<FileSource>(path, "model", true);
+  return Model(std::make_shared<const Impl>(read_model(std::move(source), path, true)));
 }
 
 Model Model::from_bytes(std::span<const std::byte> bytes, const std::string& name) {
-  const std::string_view text(reinterpret_cast<const char*>(bytes.data()), bytes.size());
-  const auto readable = static_cast<int>(std::min<size_t>(bytes.size(), std::numeric_limits<int>::max()));
-  google::protobuf::io::ArrayInputStream stream(bytes.data(), readable);
-  return Model(std::make_shared<const Impl>(read_model(stream, bytes.size(), text.substr(0, 8), name)));
+  return Model(std::make_shared<const Impl>(read_model(std::make_shared<MemorySource>(bytes), name, false)));
 }
 
 const std::vector<ModelInput>& Model::inputs() const { return impl_->parsed->inputs; }
@@ -140,6 +170,10 @@ std::vector<Problem> Model::problems() const { return impl_->trial().problems; }
 
 int64_t Model::parameter_count() const { return impl_->parsed->parameter_count; }
 
+std::vector<std::string> Model::notices() const { return impl_->notices(); }
+
+const std::vector<std::string>& Model::external_files() const { return impl_->parsed->external_files; }
+
 Graph Model::build(const BuildOptions& options) const {
   const ParsedModel& model = *impl_->parsed;
   std::vector<Shape> shapes;
@@ -153,7 +187,8 @@ Graph Model::build(const BuildOptions& options) const {
   // The trial at the declared size shows where the batch went; it is of no use when nothing has changed.
   const std::optional<std::vector<Shape>> declared = declared_shapes(model);
   const bool resized = declared && *declared != shapes;
-  GraphBuilder builder(model, shapes, options.keep_values, resized ? &impl_->trial().shapes : nullptr);
+  check_names(model, options);
+  GraphBuilder builder(model, shapes, options, resized ? &impl_->trial().shapes : nullptr);
   for (const auto& [name, tensor] : options.constant_inputs) builder.fix_input(name, tensor);
   builder.lower();
   if (!builder.problems().empty()) {
@@ -165,7 +200,7 @@ Graph Model::build(const BuildOptions& options) const {
     }
     refuse(model, builder.problems(), circumstance);
   }
-  if (resized && options.batch > 0 && options.input_shapes.empty())
+  if (resized && options.batch > 0 && options.input_shapes.empty() && options.outputs.empty())
     check_batch_reached_outputs(model, builder, impl_->trial(), options.batch);
   std::vector<ValueId> keep;
   for (const std::string& name : options.keep_values) {
@@ -176,7 +211,7 @@ Graph Model::build(const BuildOptions& options) const {
     keep.push_back(id);
   }
   Graph graph = builder.take_graph();
-  optimise(graph, keep);
+  optimise(graph, keep, options.structure_only);
   return graph;
 }
 

@@ -20,12 +20,13 @@ bool is_batch(const ParsedModel& model, size_t input, size_t axis) {
 }
 
 // The shape with the batch filled in; other open extents stay -1.
-Shape with_batch(const ParsedModel& model, size_t i, int64_t batch) {
+Shape with_batch(const ParsedModel& model, size_t i, int64_t batch, const std::string& picture) {
   const ModelInput& input = model.inputs[i];
   Shape shape = input.shape;
   for (size_t axis = 0; axis < shape.size(); ++axis)
     if (shape[axis] < 0 && is_batch(model, i, axis)) shape[axis] = std::max<int64_t>(batch, 1);
-  if (batch > 0 && is_image_like(input)) shape[0] = batch;
+  const bool is_picture = input.name == picture && !shape.empty();
+  if (batch > 0 && (is_picture || is_image_like(input))) shape[0] = batch;
   return shape;
 }
 
@@ -56,7 +57,7 @@ void check_given(const ParsedModel& model, size_t i, const Shape& given) {
 std::optional<std::vector<Shape>> declared_shapes(const ParsedModel& model) {
   std::vector<Shape> shapes;
   for (size_t i = 0; i < model.inputs.size(); ++i) {
-    shapes.push_back(with_batch(model, i, 0));
+    shapes.push_back(with_batch(model, i, 0, {}));
     if (!is_complete(model, i, shapes.back())) return std::nullopt;
   }
   return shapes;
@@ -77,11 +78,11 @@ std::vector<Shape> chosen_shapes(const ParsedModel& model, const BuildOptions& o
       shapes.push_back(given->second);
       continue;
     }
-    shapes.push_back(with_batch(model, i, options.batch));
+    shapes.push_back(with_batch(model, i, options.batch, options.picture));
     if (!is_complete(model, i, shapes.back()))
       throw Error(ErrorCode::kInvalidArgument, "input '" + input.name + "' of '" + model.path + "' has no fixed size (" +
                                                    (model.input_has_shape[i] ? describe(input.shape) : "no shape at all") +
-                                                   "); give its shape, or export the model with a fixed one");
+                                                   "); give its shape (--input-shape), or export the model with a fixed one");
   }
   return shapes;
 }

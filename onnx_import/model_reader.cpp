@@ -1,13 +1,14 @@
 #include "onnx_import/model_reader.h"
 
-#include <google/protobuf/io/coded_stream.h>
-
 #include <algorithm>
-#include <limits>
+#include <charconv>
 
 #include "engine/core/error.h"
+#include "onnx_import/external_data.h"
+#include "onnx_import/functions.h"
 #include "onnx_import/graph_order.h"
 #include "onnx_import/initializers.h"
+#include "onnx_import/skeleton.h"
 
 namespace actmatch::onnx_import {
 namespace {
@@ -27,16 +28,17 @@ void refuse_known_strangers(std::string_view head, const ParsedModel& model) {
   if (head.size() >= 8 && head.substr(4) == "TFL3") refuse(model, "is a TensorFlow Lite file; convert it with tf2onnx");
 }
 
-void parse(google::protobuf::io::ZeroCopyInputStream& stream, uint64_t size, std::string_view head, ParsedModel& model) {
-  if (size == 0) refuse(model, "is empty; an ONNX file is expected");
-  if (size > static_cast<uint64_t>(std::numeric_limits<int>::max()))
-    throw Error(ErrorCode::kUnsupported,
-                "'" + model.path + "' is larger than 2 GB, the limit of ONNX files in one piece; use a smaller model");
-  refuse_known_strangers(head, model);
-  google::protobuf::io::CodedInputStream coded(&stream);
-  coded.SetTotalBytesLimit(std::numeric_limits<int>::max());
-  if (!model.proto.ParseFromCodedStream(&coded) || !coded.ConsumedEntireMessage())
+// Returns where the data lies that is not in the proto.
+std::vector<Stretch> parse(const ByteSource& source, ParsedModel& model) {
+  if (source.size() == 0) refuse(model, "is empty; an ONNX file is expected");
+  char head[8] = {};
+  const auto start = static_cast<size_t>(std::min<uint64_t>(source.size(), sizeof(head)));
+  source.read(0, std::as_writable_bytes(std::span(head, start)));
+  refuse_known_strangers({head, start}, model);
+  Skeleton skeleton = read_skeleton(source, model.path);
+  if (!model.proto.ParseFromString(skeleton.bytes))
     refuse(model, "is not an ONNX file, or it is truncated or damaged; check that it was copied completely");
+  return std::move(skeleton.stretches);
 }
 
 void check_header(ParsedModel& model) {
@@ -63,82 +65,98 @@ onnx::TensorProto* constant_tensor(onnx::NodeProto& node) {
   return attribute.name() == "value" && attribute.has_t() ? attribute.mutable_t() : nullptr;
 }
 
-void refuse_external_data(const ParsedModel& model) {
-  int external = 0;
-  std::string first;
-  for (const auto& tensor : model.graph().initializer()) {
-    if (tensor.data_location() != onnx::TensorProto::EXTERNAL && tensor.external_data_size() == 0) continue;
-    if (external++ == 0) first = tensor.name();
-  }
-  if (external > 0)
-    throw Error(ErrorCode::kUnsupported, "'" + model.path + "' keeps " + std::to_string(external) + " of its weights in another file ('" +
-                                             first + "' is the first), which is not read; save it as one file, with the weights inside");
+// What is left of a tensor that has been read: its name. Clear() would keep the memory.
+void release(onnx::TensorProto& tensor) {
+  const std::string name = tensor.name();
+  onnx::TensorProto().Swap(&tensor);
+  tensor.set_name(name);
 }
 
-void add_weight(ParsedModel& model, const std::string& name, onnx::TensorProto& tensor, const std::string& kind) {
-  const std::string where = kind + " '" + name + "'";
-  try {
-    Tensor converted = read_tensor(tensor, "'" + model.path + "': " + where);
-    if (const int64_t at = find_non_finite(converted, false); at >= 0)
-      refuse(model, "has NaN weights: " + where + ", element " + std::to_string(at) +
-                        "; the training that made it has diverged, or the file is damaged");
-    model.weights.emplace(name, std::make_shared<const Tensor>(std::move(converted)));
-  } catch (const Error& error) {
-    if (error.code() != ErrorCode::kUnsupported) throw;
-    model.problems.push_back({"", "", error.what(), model.opset});
-    model.unreadable.insert(name);
-  }
-  tensor.Clear();
-}
+class WeightReader {
+ public:
+  WeightReader(ParsedModel& model, std::shared_ptr<const ByteSource> source, std::vector<Stretch> stretches, bool in_file)
+      : model_(model),
+        source_(std::move(source)),
+        stretches_(std::move(stretches)),
+        in_file_(in_file),
+        external_(in_file ? model.path : "") {}
 
-void read_weights(ParsedModel& model) {
-  refuse_external_data(model);
-  onnx::GraphProto& graph = *model.proto.mutable_graph();
-  for (auto& tensor : *graph.mutable_initializer()) {
-    const std::string name = tensor.name();
-    if (name.empty()) refuse(model, "has an initializer without a name; export the model again");
-    if (model.weights.contains(name) || model.unreadable.contains(name)) refuse(model, "defines the initializer '" + name + "' twice");
-    const bool is_float = widened_type(tensor.data_type()) == DType::kF32;
-    add_weight(model, name, tensor, "initializer");
-    if (const auto found = model.weights.find(name); is_float && found != model.weights.end())
-      model.parameter_count += found->second->count();
-    *tensor.mutable_name() = name;
+  void initializers() {
+    onnx::GraphProto& graph = *model_.proto.mutable_graph();
+    for (auto& tensor : *graph.mutable_initializer()) {
+      const std::string name = tensor.name();
+      if (name.empty()) refuse(model_, "has an initializer without a name; export the model again");
+      if (stored_type(tensor.data_type()) == DType::kF32) model_.parameter_count += count_of(tensor);
+      add(name, tensor, "initializer");
+    }
+    for (auto& sparse : *graph.mutable_sparse_initializer()) {
+      const std::string name = sparse.values().name();
+      if (name.empty()) refuse(model_, "has a sparse initializer without a name; export the model again");
+      guarded(
+          name,
+          [&](const std::string& where) {
+            return model_.weights.add(name, read_sparse_tensor(sparse, where), sparse.values().data_type());
+          },
+          "initializer");
+      onnx::SparseTensorProto().Swap(&sparse);
+      sparse.mutable_values()->set_name(name);
+    }
+    for (const auto& [path, file] : external_.files()) model_.external_files.push_back(path);
   }
-  for (const auto& sparse : graph.sparse_initializer()) {
-    const std::string& name = sparse.values().name();
-    model.problems.push_back({"", "", "initializer '" + name + "' is sparse, which is not supported; export it dense", model.opset});
-    model.unreadable.insert(name);
-  }
-}
 
-void read_constant_nodes(ParsedModel& model) {
-  onnx::GraphProto& graph = *model.proto.mutable_graph();
-  std::vector<int> remaining;
-  for (int index : model.order) {
-    onnx::NodeProto& node = *graph.mutable_node(index);
-    onnx::TensorProto* tensor = constant_tensor(node);
-    if (tensor)
-      add_weight(model, node.output(0), *tensor, "the constant");
-    else
-      remaining.push_back(index);
+  void constant_nodes() {
+    onnx::GraphProto& graph = *model_.proto.mutable_graph();
+    std::vector<int> remaining;
+    for (int index : model_.order) {
+      onnx::NodeProto& node = *graph.mutable_node(index);
+      if (onnx::TensorProto* tensor = constant_tensor(node))
+        add(node.output(0), *tensor, "the constant");
+      else
+        remaining.push_back(index);
+    }
+    model_.order = std::move(remaining);
   }
-  model.order = std::move(remaining);
-}
 
-// An infinity is a legitimate bound or mask, but never a weight: there it is a half-precision overflow.
-void refuse_infinite_weights(const ParsedModel& model) {
-  static const std::unordered_set<std::string> kWeighted{"Conv", "ConvTranspose", "Gemm", "MatMul", "BatchNormalization"};
-  for (const auto& node : model.graph().node()) {
-    if (!kWeighted.contains(node.op_type())) continue;
-    for (const std::string& input : node.input()) {
-      const auto found = model.weights.find(input);
-      if (found == model.weights.end()) continue;
-      if (const int64_t at = find_non_finite(*found->second, true); at >= 0)
-        refuse(model, "has infinite weights: '" + input + "', element " + std::to_string(at) +
-                          ", an overflow of half precision perhaps; export it in float32");
+ private:
+  static int64_t count_of(const onnx::TensorProto& tensor) {
+    int64_t count = 1;
+    for (int64_t extent : tensor.dims()) count = extent < 0 || (extent > 0 && count > (int64_t{1} << 48) / extent) ? 0 : count * extent;
+    return count;
+  }
+
+  void add(const std::string& name, onnx::TensorProto& tensor, const std::string& kind) {
+    const Stretch* stretch = stretch_of(tensor, stretches_);
+    const bool external = !stretch && is_external(tensor);
+    guarded(
+        name,
+        [&](const std::string& where) {
+          if (!stretch && !external) return model_.weights.add(name, read_tensor(tensor, where), tensor.data_type());
+          StoredTensor stored = external ? external_.locate(tensor, where) : stored_tensor(tensor, *stretch, source_, where);
+          if (in_file_) return model_.weights.add(name, std::move(stored));
+          return model_.weights.add(name, read_stored(stored, stored.dtype), stored.type);
+        },
+        kind, external);
+    release(tensor);
+  }
+
+  template <class Read>
+  void guarded(const std::string& name, Read read, const std::string& kind, bool final = false) {
+    if (model_.weights.contains(name) || model_.unreadable.contains(name)) refuse(model_, "defines the initializer '" + name + "' twice");
+    try {
+      read("'" + model_.path + "': " + kind + " '" + name + "'");
+    } catch (const Error& error) {
+      if (error.code() != ErrorCode::kUnsupported || final) throw;  // of weights in other files the first trouble is enough
+      model_.problems.push_back({"", "", error.what(), model_.opset});
+      model_.unreadable.insert(name);
     }
   }
-}
+
+  ParsedModel& model_;
+  std::shared_ptr<const ByteSource> source_;
+  std::vector<Stretch> stretches_;
+  bool in_file_;
+  ExternalFiles external_;
+};
 
 void read_inputs(ParsedModel& model) {
   std::unordered_set<std::string> seen;
@@ -185,17 +203,27 @@ std::string node_name(const onnx::GraphProto& graph, int index) {
   return node.name().empty() ? node.op_type() + "_" + std::to_string(index) : node.name();
 }
 
-std::unique_ptr<ParsedModel> read_model(google::protobuf::io::ZeroCopyInputStream& stream, uint64_t size, std::string_view head,
-                                        const std::string& path) {
+// In the documentation of the node, which is not read from files.
+int64_t node_opset(const onnx::NodeProto& node) {
+  int64_t opset = 0;
+  const std::string& text = node.doc_string();
+  std::from_chars(text.data(), text.data() + text.size(), opset);
+  return opset;
+}
+
+void set_node_opset(onnx::NodeProto& node, int64_t opset) { node.set_doc_string(std::to_string(opset)); }
+
+std::unique_ptr<ParsedModel> read_model(std::shared_ptr<const ByteSource> source, const std::string& path, bool in_file) {
   auto model = std::make_unique<ParsedModel>();
   model->path = path;
-  parse(stream, size, head, *model);
+  std::vector<Stretch> stretches = parse(*source, *model);
   check_header(*model);
-  read_weights(*model);
+  inline_functions(*model);
+  WeightReader weights(*model, std::move(source), std::move(stretches), in_file);
+  weights.initializers();
   read_inputs(*model);
   model->order = topological_order(*model);
-  read_constant_nodes(*model);
-  refuse_infinite_weights(*model);
+  weights.constant_nodes();
   return model;
 }
 

@@ -80,6 +80,39 @@ float NodeContext::number(size_t index, const char* what) const {
   return 0.0f;
 }
 
+ValueId NodeContext::float_input(size_t index) {
+  if (has(index))
+    if (const ValueId floats = builder_.small_integers_as_floats(node_.input(static_cast<int>(index))); floats != kNoValue) return floats;
+  return cast(input(index), DType::kF32);
+}
+
+bool NodeContext::is_float(size_t index) const {
+  if (has(index))
+    if (const StoredTensor* stored = builder_.stored(node_.input(static_cast<int>(index)))) return stored->dtype == DType::kF32;
+  return dtype(input(index)) == DType::kF32;
+}
+
+int32_t NodeContext::stored_type(size_t index) const {
+  const StoredTensor* stored = has(index) ? builder_.stored(node_.input(static_cast<int>(index))) : nullptr;
+  return stored ? stored->type : 0;
+}
+
+bool NodeContext::structure_only() const { return builder_.structure_only(); }
+
+ValueId NodeContext::derived_constant(Tensor tensor) {
+  return builder_.add_derived_constant(name_ + "#" + std::to_string(++steps_), std::move(tensor));
+}
+
+std::vector<ValueId> NodeContext::body(const char* attribute, const std::string& turn, const std::vector<ValueId>& inputs) {
+  return body(attributes.graph(attribute), turn, inputs);
+}
+
+std::vector<ValueId> NodeContext::body(const onnx::GraphProto& graph, const std::string& turn, const std::vector<ValueId>& inputs) {
+  return builder_.lower_body(graph, name_ + "/" + turn + "/", inputs, opset_);
+}
+
+void NodeContext::note(const std::string& text) { builder_.note(text); }
+
 bool NodeContext::output_used(size_t index) const {
   return index < output_count() && builder_.is_used(node_.output(static_cast<int>(index)));
 }

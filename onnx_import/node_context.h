@@ -46,6 +46,17 @@ class NodeContext {
   std::vector<int64_t> integers(size_t index, const char* what) const;  // of a constant of rank 0 or 1
   float number(size_t index, const char* what) const;                   // of a constant with one element
 
+  // The same value as floats: read from the file as such where it holds integers of at most 8 bits.
+  ValueId float_input(size_t index);
+  bool is_float(size_t index) const;        // by the file's types alone: reads nothing
+  int32_t stored_type(size_t index) const;  // the ONNX element type of a constant of the file; 0 where that is not known
+  bool structure_only() const;              // the elements of large constants mean nothing
+  ValueId derived_constant(Tensor tensor);  // one that is no larger than a constant of the file it was made from
+  // A graph inside of the node, lowered with these inputs (see GraphBuilder::lower_body); `turn` makes its names unique.
+  std::vector<ValueId> body(const char* attribute, const std::string& turn, const std::vector<ValueId>& inputs);
+  std::vector<ValueId> body(const onnx::GraphProto& graph, const std::string& turn, const std::vector<ValueId>& inputs);
+  void note(const std::string& text);  // a notice about the model
+
   // Outputs. `result` ends the lowering of an output with a node of the graph, `alias` with a value that exists already.
   size_t output_count() const { return static_cast<size_t>(node_.output_size()); }
   bool output_used(size_t index) const;

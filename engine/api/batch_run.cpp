@@ -16,41 +16,59 @@ struct Waiting {
   size_t index = 0;
   PreparedPicture picture;
 };
-struct Finished {
-  size_t index = 0;
-  PreparedPicture picture;
-  Explainer::Outcome outcome;
-  int64_t batch = 1;
-};
-
 size_t decoders() { return std::clamp<size_t>(std::thread::hardware_concurrency() / 2, 1, 4); }
 
 }  // namespace
+
+// On the thread of the deliveries.
+bool ExplainSession::deliver(Finished done, const ResultSink& sink) const {
+  if (done.picture.error) return sink(done.index, nullptr, done.picture.error);
+  if (done.outcome.error) return sink(done.index, nullptr, done.outcome.error);
+  std::unique_ptr<Result> result;
+  try {
+    result = std::make_unique<Result>(finish(std::move(done.picture), std::move(done.outcome), done.batch));
+  } catch (...) {
+    return sink(done.index, nullptr, std::current_exception());
+  }
+  return sink(done.index, std::move(result), nullptr);
+}
+
+// Each picture may have another label, and so another classifier.
+void ExplainSession::run_one_by_one(std::span<const Picture> pictures, const ExplainProgressCallback& progress, const ResultSink& sink) {
+  Delivery<Finished> delivery(2, [&](Finished done) { return deliver(std::move(done), sink); });
+  for (size_t i = 0; i < pictures.size(); ++i) {
+    const ExplainProgressCallback report = [&](ExplainProgress p) {
+      p.picture = static_cast<int64_t>(i);
+      return !delivery.refused() && (!progress || progress(p));
+    };
+    Finished done{i, prepare(pictures[i]), {}, 1};
+    try {
+      if (!done.picture.error) done.outcome = explain(done.picture, report);
+    } catch (const Error& e) {
+      if (e.code() == ErrorCode::kCancelled || e.code() == ErrorCode::kOutOfMemory) throw;
+      done.picture.error = std::current_exception();
+    }
+    if (!delivery.push(std::move(done))) throw Error(ErrorCode::kCancelled, "stopped");
+  }
+  delivery.finish();
+  if (delivery.refused()) throw Error(ErrorCode::kCancelled, "stopped");
+}
 
 void ExplainSession::run_batch(std::span<const Picture> pictures, int64_t batch, const ExplainProgressCallback& progress,
                                const ResultSink& sink) {
   if (batch < 0 || batch > 4096)
     throw Error(ErrorCode::kInvalidArgument, "the number of pictures at once must be from 1 to 4096; 0 takes what suits the device");
   if (pictures.empty()) return;
-  BatchSize size(*explainer_, classifier_, batch, static_cast<int64_t>(pictures.size()));
+  if (by_label() && label_ < 0) return run_one_by_one(pictures, progress, sink);
+  BatchSize size(*explainer_, *classifier_, batch, static_cast<int64_t>(pictures.size()));
   // Twice a batch each way: one in hand and one in the making.
   const auto ahead = static_cast<size_t>(2 * size.get());
-  Delivery<Finished> delivery(ahead, [&](Finished done) {
-    if (done.picture.error) return sink(done.index, nullptr, done.picture.error);
-    if (done.outcome.error) return sink(done.index, nullptr, done.outcome.error);
-    std::unique_ptr<Result> result;
-    try {
-      result = std::make_unique<Result>(finish(std::move(done.picture), std::move(done.outcome), done.batch));
-    } catch (...) {
-      return sink(done.index, nullptr, std::current_exception());
-    }
-    return sink(done.index, std::move(result), nullptr);
-  });
+  Delivery<Finished> delivery(ahead, [&](Finished done) { return deliver(std::move(done), sink); });
   Prefetch<PreparedPicture> prefetch(pictures.size(), ahead, decoders(), [&](size_t i) { return prepare(pictures[i]); });
 
   std::vector<size_t> numbers;  // of the pictures in the batch that runs
   const ExplainProgressCallback listener = [&](const ExplainProgress& p) { return !delivery.refused() && (!progress || progress(p)); };
-  Watch watch(classifier_, listener);
+  Watch watch(*classifier_, listener);
   const ExplainProgressCallback report =
       watch.callback([&](int64_t place) { return static_cast<int64_t>(numbers[static_cast<size_t>(place)]); });
   const auto hand_on = [&](Finished done) {
@@ -92,6 +110,7 @@ void ExplainSession::run_batch(std::span<const Picture> pictures, int64_t batch,
       Waiting& w = waiting[i];
       Explainer::Outcome outcome;
       if (good(w)) outcome = std::move(outcomes[place++]);
+      if (by_label()) outcome.label = label_;
       hand_on({w.index, std::move(w.picture), std::move(outcome), count});
     }
     waiting.erase(waiting.begin(), waiting.begin() + static_cast<std::ptrdiff_t>(taken));

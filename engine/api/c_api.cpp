@@ -160,7 +160,9 @@ actmatch_status actmatch_model_load(const char* path, const actmatch_model_optio
     require(model, "model");
     const auto o = merged(options, actmatch_model_options_init);
     const DeviceOptions device{text_or(o.device, "auto"), o.threads, text_or(o.precision, "fp32"), notices(o.notice, o.notice_user)};
-    *model = new actmatch_model{std::make_shared<ModelSession>(path, device), {}};
+    ModelChoices choices = make_choices(text_or(o.input), text_or(o.output), text_or(o.head), text_or(o.input_shape), text_or(o.layout),
+                                        text_or(o.fixed_inputs));
+    *model = new actmatch_model{std::make_shared<ModelSession>(path, device, std::move(choices)), {}};
   });
 }
 

@@ -92,21 +92,43 @@ ExplainInput make_input(const ClassifierShape& shape, const Image& fitted, const
 
 ExplainSession::ExplainSession(std::shared_ptr<ModelSession> model, const actmatch_explain_options& options)
     : model_(std::move(model)),
-      classifier_(model_->classifier()),
+      shape_(model_->classifier().shape()),
+      classifier_(&model_->classifier()),
       recipe_(load_recipe(options.recipe ? options.recipe : "default", options.robust != 0)),
       settings_(settings_of(options)) {
   if (options.generator) recipe_.use_generator(generator_kind(options.generator));
   if (options.steps > 0) recipe_.steps = options.steps;
   choose_preprocess(options);
   choose_labels(options);
-  if (options.class_name) label_ = labels_.find(options.class_name, classifier_.shape().classes);
-  network_colour(preprocess_, static_cast<int>(classifier_.shape().channels), {});  // do preprocessing and model go together?
-  explainer_ = std::make_unique<Explainer>(classifier_, recipe_);
+  if (options.class_name) label_ = labels_.find(options.class_name, shape_.labels);
+  network_colour(preprocess_, static_cast<int>(shape_.channels), {});  // do preprocessing and model go together?
+  for (const std::string& notice : model_->model().notices()) model_->notice(notice);
+  if (by_label())
+    take_label(std::max(label_, 0));
+  else
+    explainer_ = std::make_unique<Explainer>(*classifier_, recipe_);
   common_.model = model_->path();
   common_.model_sha256 = model_->sha256();
   common_.device = device();
   common_.precision = precision();
   common_.preprocess = preprocess_to_json(preprocess_);
+  common_.head = actmatch::name_of(shape_.head);
+  common_.model_options = choices_to_json(model_->choices()).dump();
+}
+
+void ExplainSession::take_label(int64_t label) {
+  if (taken_ == label) return;
+  explainer_.reset();  // before the classifier that it uses
+  decision_ = model_->decision(label);
+  classifier_ = decision_.get();
+  explainer_ = std::make_unique<Explainer>(*classifier_, recipe_);
+  taken_ = label;
+}
+
+int32_t ExplainSession::top_label(const ExplainInput& input) const {
+  std::vector<float> scores(static_cast<size_t>(shape_.labels));
+  model_->classifier().logits(scores.data(), input.x.data(), 1);
+  return argmax(scores);
 }
 
 void ExplainSession::choose_preprocess(const actmatch_explain_options& options) {
@@ -118,8 +140,10 @@ void ExplainSession::choose_preprocess(const actmatch_explain_options& options) 
     preprocess_ = preprocess_from_json(text_of(sidecar), sidecar);
     preprocess_from_ = sidecar;
   } else {
-    preprocess_ = preprocess_preset("imagenet");
-    preprocess_from_ = "default";
+    const Graph graph = model_->model().build(model_->build_options(1));
+    const std::string own = find_own_normalisation(graph, find_ends(graph, model_->choices().head).input);
+    preprocess_ = preprocess_preset(own.empty() ? "imagenet" : own);
+    preprocess_from_ = own.empty() ? "default" : "model";
   }
   if (options.resize) preprocess_.fit = fit_mode(options.resize);
   if (options.resize_ratio != 0.0) {
@@ -134,11 +158,10 @@ void ExplainSession::choose_preprocess(const actmatch_explain_options& options) 
 void ExplainSession::choose_labels(const actmatch_explain_options& options) {
   const std::string sidecar = model_->sidecar(".labels.txt");
   labels_from_ = options.labels ? "option" : is_file(sidecar) ? sidecar : "none";
-  if (labels_from_ != "none") labels_ = Labels(options.labels ? options.labels : sidecar, classifier_.shape().classes);
+  if (labels_from_ != "none") labels_ = Labels(options.labels ? options.labels : sidecar, shape_.labels);
 }
 
 nlohmann::ordered_json ExplainSession::info() const {
-  const ClassifierShape& shape = classifier_.shape();
   return {{"model", model_->path()},
           {"device", model_->backend().name()},
           {"precision", precision()},
@@ -147,9 +170,10 @@ nlohmann::ordered_json ExplainSession::info() const {
           {"steps", recipe_.steps},
           {"operating_point", operating_point(settings_)},
           {"taps", explainer_->tap_names()},
-          {"width", shape.width},
-          {"height", shape.height},
-          {"classes", shape.classes},
+          {"width", shape_.width},
+          {"height", shape_.height},
+          {"classes", shape_.labels},
+          {"head", actmatch::name_of(shape_.head)},
           {"class_index", label_},
           {"class_name", labels_.name(label_)},
           {"preprocess", nlohmann::ordered_json::parse(preprocess_to_json(preprocess_))},
@@ -174,10 +198,9 @@ PreparedPicture ExplainSession::prepare(const Picture& picture) const {
       const auto size = static_cast<size_t>(picture.width) * static_cast<size_t>(picture.height) * 3;
       image = {picture.width, picture.height, {picture.rgb, picture.rgb + size}};
     }
-    const ClassifierShape& shape = classifier_.shape();
-    prepared.fitted = fit_image(image, preprocess_, static_cast<int>(shape.width), static_cast<int>(shape.height));
-    prepared.input = make_input(shape, prepared.fitted, preprocess_);
-    prepared.input.label = label_;
+    prepared.fitted = fit_image(image, preprocess_, static_cast<int>(shape_.width), static_cast<int>(shape_.height));
+    prepared.input = make_input(shape_, prepared.fitted, preprocess_);
+    prepared.input.label = by_label() ? 1 : label_;  // of a decision about one label, that it is there
   } catch (...) {
     prepared.error = std::current_exception();
   }
@@ -185,9 +208,8 @@ PreparedPicture ExplainSession::prepare(const Picture& picture) const {
 }
 
 Result ExplainSession::finish(PreparedPicture picture, Explainer::Outcome outcome, int64_t batch) const {
-  const ClassifierShape& shape = classifier_.shape();
-  const auto width = static_cast<int>(shape.width), height = static_cast<int>(shape.height);
-  const auto channels = static_cast<int>(shape.channels);
+  const auto width = static_cast<int>(shape_.width), height = static_cast<int>(shape_.height);
+  const auto channels = static_cast<int>(shape_.channels);
   Provenance& provenance = picture.provenance;
   provenance.class_name = labels_.name(outcome.label);
   provenance.batch = batch;
@@ -198,18 +220,25 @@ Result ExplainSession::finish(PreparedPicture picture, Explainer::Outcome outcom
                 {background.rgb[0], background.rgb[1], background.rgb[2]});
 }
 
-Result ExplainSession::run(const Picture& picture, const ExplainProgressCallback& progress) {
-  PreparedPicture prepared = prepare(picture);
-  if (prepared.error) std::rethrow_exception(prepared.error);
-  Watch watch(classifier_, progress);
-  for (BatchSize size(*explainer_, classifier_, 1, 1);;) {
+Explainer::Outcome ExplainSession::explain(PreparedPicture& picture, const ExplainProgressCallback& progress) {
+  if (by_label()) take_label(label_ >= 0 ? label_ : top_label(picture.input));
+  Watch watch(*classifier_, progress);
+  for (BatchSize size(*explainer_, *classifier_, 1, 1);;) {
     try {
-      Explainer::Outcome outcome = explainer_->explain(prepared.input, settings_, watch.callback());
-      return finish(std::move(prepared), std::move(outcome), 1);
+      Explainer::Outcome outcome = explainer_->explain(picture.input, settings_, watch.callback());
+      if (by_label()) outcome.label = static_cast<int32_t>(taken_);
+      return outcome;
     } catch (const Error& e) {
       if (!made_smaller(size, e)) throw;
     }
   }
+}
+
+Result ExplainSession::run(const Picture& picture, const ExplainProgressCallback& progress) {
+  PreparedPicture prepared = prepare(picture);
+  if (prepared.error) std::rethrow_exception(prepared.error);
+  Explainer::Outcome outcome = explain(prepared, progress);
+  return finish(std::move(prepared), std::move(outcome), 1);
 }
 
 bool ExplainSession::made_smaller(BatchSize& size, const Error& error) const {

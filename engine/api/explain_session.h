@@ -62,6 +62,20 @@ class ExplainSession {
  private:
   void choose_preprocess(const actmatch_explain_options& options);
   void choose_labels(const actmatch_explain_options& options);
+  struct Finished {
+    size_t index = 0;
+    PreparedPicture picture;
+    Explainer::Outcome outcome;
+    int64_t batch = 1;
+  };
+  bool deliver(Finished done, const ResultSink& sink) const;
+  // The classifier and the explainer for a label, where each label has one of its own (a sigmoid head).
+  void take_label(int64_t label);
+  bool by_label() const { return shape_.head == Head::kSigmoid; }
+  // The label with the highest score on a picture.
+  int32_t top_label(const ExplainInput& input) const;
+  void run_one_by_one(std::span<const Picture> pictures, const ExplainProgressCallback& progress, const ResultSink& sink);
+  Explainer::Outcome explain(PreparedPicture& picture, const ExplainProgressCallback& progress);
   // Any thread may call these two.
   PreparedPicture prepare(const Picture& picture) const;
   Result finish(PreparedPicture picture, Explainer::Outcome outcome, int64_t batch) const;
@@ -69,14 +83,17 @@ class ExplainSession {
   bool made_smaller(BatchSize& size, const Error& error) const;
 
   std::shared_ptr<ModelSession> model_;
-  Classifier& classifier_;
+  const ClassifierShape shape_;  // of the model; the classifier of one label has another
+  std::unique_ptr<Classifier> decision_;  // about the label taken
+  Classifier* classifier_;                // that, or the model's
   Recipe recipe_;
   ExplainSettings settings_;
   Preprocess preprocess_;
   Labels labels_;
   std::string preprocess_from_, labels_from_;
-  int32_t label_ = -1;
-  Provenance common_;  // what all results share
+  int32_t label_ = -1;  // what is to be explained; -1: each picture's top one
+  int64_t taken_ = -1;  // the label that classifier and explainer are for
+  Provenance common_;   // what all results share
   std::unique_ptr<Explainer> explainer_;
 };
 

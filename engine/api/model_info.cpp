@@ -26,16 +26,22 @@ Json inputs_json(const onnx_import::Model& model) {
 }
 
 // The classifier's ends and taps, or the reason why it is none.
-void add_classifier(Json& info, const Graph& graph) {
+void add_classifier(Json& info, const Graph& graph, const ModelSession& session) {
   try {
-    const ClassifierEnds ends = find_ends(graph);
+    const ClassifierEnds ends = find_ends(graph, session.choices().head);
     Json taps = Json::array();
     for (ValueId v : find_taps(graph, ends.input, ends.logits, 5))
       taps.push_back({{"name", graph.value(v).name}, {"shape", shape_json(graph.value(v).shape)}});
     info["classifier"] = {
         {"input", ends.shape.input_name},  {"output", ends.shape.output_name},      {"logits", graph.value(ends.logits).name},
         {"channels", ends.shape.channels}, {"height", ends.shape.height},           {"width", ends.shape.width},
-        {"classes", ends.shape.classes},   {"softmax", ends.shape.ends_in_softmax}, {"taps", std::move(taps)}};
+        {"classes", ends.shape.labels},    {"softmax", ends.shape.ends_in_softmax}, {"taps", std::move(taps)}};
+    Json& classifier = info["classifier"];
+    classifier["head"] = name_of(ends.shape.head);
+    classifier["sigmoid"] = ends.shape.ends_in_sigmoid;
+    classifier["layout"] = session.channels_last() ? "nhwc" : "nchw";
+    const std::string own = find_own_normalisation(graph, ends.input);
+    classifier["takes"] = own.empty() ? Json(nullptr) : Json(own);
   } catch (const Error& e) {
     info["not_explainable"] = e.what();
   }
@@ -57,6 +63,8 @@ Json model_info(ModelSession& session) {
             {"nodes", 0},
             {"parameters", model.parameter_count()},
             {"multiply_adds", nullptr},
+            {"external_files", model.external_files()},
+            {"notices", model.notices()},
             {"unsupported", Json::array()}};
   int64_t nodes = 0;
   for (const auto& [op, count] : model.operator_counts()) nodes += count;
@@ -66,7 +74,9 @@ Json model_info(ModelSession& session) {
 
   std::optional<Graph> graph;
   try {
-    if (info["unsupported"].empty()) graph = model.build();
+    onnx_import::BuildOptions options = session.build_options(0);
+    options.structure_only = true;
+    if (info["unsupported"].empty()) graph = model.build(options);
   } catch (const Error& e) {  // an input without a fixed size: nothing is wrong with the operators, but nothing can be measured
     info["not_explainable"] = e.what();
   }
@@ -76,7 +86,7 @@ Json model_info(ModelSession& session) {
     if (!info.contains("not_explainable")) info["not_explainable"] = "the model has parts that are not supported";
     return info;
   }
-  const auto names = model.output_names();
+  const auto names = session.choices().output.empty() ? model.output_names() : std::vector<std::string>{session.choices().output};
   for (size_t i = 0; i < graph->outputs().size(); ++i) {
     const Value& value = graph->value(graph->outputs()[i]);
     info["outputs"].push_back(
@@ -90,7 +100,7 @@ Json model_info(ModelSession& session) {
       info["unsupported"].push_back({{"node", node.name}, {"op", name_of(node.op())}, {"opset", model.opset()}, {"message", reason}});
   }
   info["multiply_adds"] = multiply_adds;
-  add_classifier(info, *graph);
+  add_classifier(info, *graph, session);
   return info;
 }
 

@@ -6,7 +6,6 @@
 
 #include "engine/api/sha256.h"
 #include "engine/core/error.h"
-#include "engine/image/file.h"
 
 namespace actmatch::api {
 
@@ -16,26 +15,83 @@ std::string absolute_path(const std::string& path) {
   return error ? path : absolute.lexically_normal().string();
 }
 
-ModelSession::ModelSession(const std::string& path, const DeviceOptions& device)
-    : path_(absolute_path(path)), model_(onnx_import::Model::from_file(path)), notice_(device.notice), backend_(make_backend(device)) {}
+ModelSession::ModelSession(const std::string& path, const DeviceOptions& device, ModelChoices choices)
+    : ModelSession(path, make_backend(device), device.notice, std::move(choices)) {}
 
-ModelSession::ModelSession(const std::string& path, std::unique_ptr<Backend> backend, NoticeCallback notice)
-    : path_(absolute_path(path)), model_(onnx_import::Model::from_file(path)), notice_(std::move(notice)), backend_(std::move(backend)) {}
+ModelSession::ModelSession(const std::string& path, std::unique_ptr<Backend> backend, NoticeCallback notice, ModelChoices choices)
+    : path_(absolute_path(path)),
+      choices_(std::move(choices)),
+      model_(onnx_import::Model::from_file(path)),
+      notice_(std::move(notice)),
+      backend_(std::move(backend)) {
+  find_picture();
+}
+
+// The input that was named, or the only one with one or three channels before or behind two other axes.
+void ModelSession::find_picture() {
+  const auto is_count = [](int64_t extent) { return extent == 1 || extent == 3; };
+  const onnx_import::ModelInput* found = nullptr;
+  Shape shape;
+  for (const auto& input : model_.inputs()) {
+    if (choices_.input.empty() ? choices_.fixed.contains(input.name) : input.name != choices_.input) continue;
+    Shape candidate = input.shape;
+    if (choices_.input_shape.size() == 4 && (candidate.size() == 4 || candidate.empty())) candidate = choices_.input_shape;
+    const bool like_picture = candidate.size() == 4 && input.dtype != DType::kBool && (is_count(candidate[1]) || is_count(candidate[3]));
+    if (choices_.input.empty() && !like_picture) continue;
+    if (found) return;  // several: which one has to be said
+    found = &input;
+    shape = candidate;
+  }
+  if (!found && !choices_.input.empty())
+    throw Error(ErrorCode::kInvalidArgument, "'" + path_ + "' has no input '" + choices_.input + "'; 'actmatch inspect MODEL' lists them");
+  if (!found) return;
+  picture_ = found->name;
+  channels_last_ = choices_.layout == ModelChoices::Layout::kChannelsLast;
+  if (choices_.layout == ModelChoices::Layout::kAuto) channels_last_ = shape.size() == 4 && is_count(shape[3]) && !is_count(shape[1]);
+  if (choices_.input_shape.empty()) return;
+  if (choices_.input_shape.size() == 2 && shape.size() == 4) {
+    shape[channels_last_ ? 1 : 2] = choices_.input_shape[0];
+    shape[channels_last_ ? 2 : 3] = choices_.input_shape[1];
+  } else if (choices_.input_shape.size() == 2) {
+    throw Error(ErrorCode::kInvalidArgument, "the input '" + picture_ + "' does not have four axes; give the whole input shape");
+  } else {
+    shape = choices_.input_shape;
+  }
+  if (shape[0] < 1) shape[0] = 1;
+  picture_shape_ = shape;
+}
+
+onnx_import::BuildOptions ModelSession::build_options(int64_t batch, const std::vector<std::string>& keep) const {
+  onnx_import::BuildOptions options;
+  options.batch = batch;
+  options.keep_values = keep;
+  options.picture = picture_;
+  options.picture_channels_last = channels_last_;
+  options.fixed_inputs = choices_.fixed;
+  if (!choices_.output.empty()) options.outputs = {choices_.output};
+  if (!picture_shape_.empty()) {
+    options.input_shapes[picture_] = picture_shape_;
+    if (batch > 0) options.input_shapes[picture_][0] = batch;
+  }
+  return options;
+}
+
+GraphSource ModelSession::source() const {
+  return [this](int64_t batch, const std::vector<std::string>& keep) { return model_.build(build_options(batch, keep)); };
+}
 
 Classifier& ModelSession::classifier() {
-  if (!classifier_) {
-    classifier_.emplace(*backend_, [model = model_](int64_t batch, const std::vector<std::string>& keep) {
-      onnx_import::BuildOptions options;
-      options.batch = batch;
-      options.keep_values = keep;
-      return model.build(options);
-    });
-  }
+  if (!classifier_) classifier_.emplace(*backend_, source(), choices_.head);
   return *classifier_;
 }
 
 const std::string& ModelSession::sha256() {
-  if (sha256_.empty()) sha256_ = sha256_hex(read_file(path_));
+  if (!sha256_.empty()) return sha256_;
+  sha256_ = sha256_of_file(path_);
+  if (model_.external_files().empty()) return sha256_;
+  std::string all = sha256_;
+  for (const std::string& path : model_.external_files()) all += sha256_of_file(path);
+  sha256_ = sha256_hex(std::as_bytes(std::span(all)));
   return sha256_;
 }
 

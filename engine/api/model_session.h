@@ -7,6 +7,7 @@
 #include <string>
 
 #include "engine/api/device.h"
+#include "engine/api/model_choices.h"
 #include "engine/explain/classifier.h"
 #include "onnx_import/importer.h"
 
@@ -14,14 +15,21 @@ namespace actmatch::api {
 
 class ModelSession {
  public:
-  ModelSession(const std::string& path, const DeviceOptions& device);
-  ModelSession(const std::string& path, std::unique_ptr<Backend> backend, NoticeCallback notice);
+  ModelSession(const std::string& path, const DeviceOptions& device, ModelChoices choices = {});
+  ModelSession(const std::string& path, std::unique_ptr<Backend> backend, NoticeCallback notice, ModelChoices choices = {});
 
   const std::string& path() const { return path_; }  // absolute
   const onnx_import::Model& model() const { return model_; }
   Backend& backend() { return *backend_; }
-  // Made when first asked for; throws what find_ends throws for models that are no image classifiers.
+  const ModelChoices& choices() const { return choices_; }
+  // How the graph of a classifier is built: the picture's input found or chosen, with channels first, other inputs fixed.
+  onnx_import::BuildOptions build_options(int64_t batch, const std::vector<std::string>& keep = {}) const;
+  bool channels_last() const { return channels_last_; }  // in the file
+  // Made when first asked for; throws what find_ends throws for models that are no image classifiers. Of a head that decides about each
+  // label by itself it gives the scores of all, and decision(label) is the one to explain.
   Classifier& classifier();
+  std::unique_ptr<Classifier> decision(int64_t label) { return std::make_unique<Classifier>(*backend_, source(), choices_.head, label); }
+  // Of the file and, where weights lie in other files, of the digests of all.
   const std::string& sha256();
   // One line for whoever uses the model, about what costs time but no result.
   void notice(const std::string& text) const {
@@ -31,8 +39,14 @@ class ModelSession {
   std::string sidecar(const std::string& suffix) const;
 
  private:
+  void find_picture();
+  GraphSource source() const;
   std::string path_;
+  ModelChoices choices_;
   onnx_import::Model model_;
+  std::string picture_;  // name of its input; empty: none found, which the classifier will say
+  bool channels_last_ = false;
+  Shape picture_shape_;  // as chosen; empty: as declared
   NoticeCallback notice_;
   std::unique_ptr<Backend> backend_;
   std::optional<Classifier> classifier_;

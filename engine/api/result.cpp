@@ -84,6 +84,8 @@ std::string Result::record(size_t instance, const Recipe& recipe, const ExplainS
                     {"model_sha256", from.model_sha256},
                     {"image", image},
                     {"image_sha256", from.image_sha256},
+                    {"model_options", Json::parse(from.model_options)},
+                    {"head", from.head},
                     {"device", from.device},
                     {"precision", from.precision},
                     {"recipe", recipe.name},

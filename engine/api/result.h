@@ -22,7 +22,8 @@ struct Provenance {
   std::string image;         // absolute path; empty for a picture that came as a buffer
   std::string image_sha256;  // of the file
   std::string model, model_sha256, device, precision, preprocess, class_name;
-  int64_t batch = 1;  // pictures that were explained at once; times are this picture's share
+  std::string head = "softmax", model_options = "{}";  // JSON
+  int64_t batch = 1;                                   // pictures that were explained at once; times are this picture's share
 };
 
 class Result {

@@ -4,6 +4,10 @@
 #include <bit>
 #include <cmath>
 #include <cstdint>
+#include <fstream>
+#include <vector>
+
+#include "engine/core/error.h"
 
 namespace actmatch::api {
 namespace {
@@ -48,26 +52,58 @@ void compress(std::array<uint32_t, 8>& state, const std::byte* block, const std:
   for (size_t i = 0; i < 8; ++i) state[i] += add[i];
 }
 
-}  // namespace
+const Constants& constants() {
+  static const Constants all;
+  return all;
+}
 
-std::string sha256_hex(std::span<const std::byte> bytes) {
-  static const Constants constants;
-  std::array<uint32_t, 8> state = constants.start;
-  const size_t whole = bytes.size() / 64 * 64;
-  for (size_t at = 0; at < whole; at += 64) compress(state, bytes.data() + at, constants.round);
-  // The rest, a one bit, zeros, and the length in bits.
+// `bytes` is a multiple of 64.
+void add_blocks(std::array<uint32_t, 8>& state, std::span<const std::byte> bytes) {
+  for (size_t at = 0; at < bytes.size(); at += 64) compress(state, bytes.data() + at, constants().round);
+}
+
+// The rest, a one bit, zeros, and the length in bits.
+std::string finish(std::array<uint32_t, 8>& state, std::span<const std::byte> rest, uint64_t total) {
   std::array<std::byte, 128> tail{};
-  const size_t rest = bytes.size() - whole;
-  for (size_t i = 0; i < rest; ++i) tail[i] = bytes[whole + i];
-  tail[rest] = std::byte{0x80};
-  const size_t tail_size = rest < 56 ? 64 : 128;
-  const uint64_t bits = static_cast<uint64_t>(bytes.size()) * 8;
+  std::copy(rest.begin(), rest.end(), tail.begin());
+  tail[rest.size()] = std::byte{0x80};
+  const size_t tail_size = rest.size() < 56 ? 64 : 128;
+  const uint64_t bits = total * 8;
   for (size_t i = 0; i < 8; ++i) tail[tail_size - 1 - i] = static_cast<std::byte>(bits >> (8 * i) & 255);
-  for (size_t at = 0; at < tail_size; at += 64) compress(state, tail.data() + at, constants.round);
+  add_blocks(state, std::span(tail).first(tail_size));
   std::string hex;
   for (uint32_t word : state)
     for (int shift = 28; shift >= 0; shift -= 4) hex += "0123456789abcdef"[word >> shift & 15];
   return hex;
+}
+
+}  // namespace
+
+std::string sha256_hex(std::span<const std::byte> bytes) {
+  std::array<uint32_t, 8> state = constants().start;
+  const size_t whole = bytes.size() / 64 * 64;
+  add_blocks(state, bytes.first(whole));
+  return finish(state, bytes.subspan(whole), bytes.size());
+}
+
+std::string sha256_of_file(const std::string& path) {
+  std::ifstream file(path, std::ios::binary);
+  if (!file) throw Error(ErrorCode::kNotFound, "'" + path + "' cannot be read; check path and permissions");
+  std::array<uint32_t, 8> state = constants().start;
+  std::vector<std::byte> part(size_t{1} << 20);
+  uint64_t total = 0;
+  for (;;) {
+    file.read(reinterpret_cast<char*>(part.data()), static_cast<std::streamsize>(part.size()));
+    const auto got = static_cast<size_t>(file.gcount());
+    if (file.bad()) throw Error(ErrorCode::kIo, "'" + path + "' cannot be read to its end");
+    total += got;
+    const std::span<const std::byte> bytes(part.data(), got);
+    if (got < part.size()) {
+      add_blocks(state, bytes.first(got / 64 * 64));
+      return finish(state, bytes.subspan(got / 64 * 64), total);
+    }
+    add_blocks(state, bytes);
+  }
 }
 
 }  // namespace actmatch::api

@@ -8,5 +8,7 @@
 namespace actmatch::api {
 
 std::string sha256_hex(std::span<const std::byte> bytes);
+// Without having the whole file in memory. Throws kNotFound, kIo.
+std::string sha256_of_file(const std::string& path);
 
 }  // namespace actmatch::api

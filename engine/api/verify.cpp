@@ -61,6 +61,11 @@ class Record {
     if (it == json_.end()) throw Error(ErrorCode::kFormat, "'" + path_ + "' lacks the key '" + key + "'; it is damaged or cut off");
     return *it;
   }
+  // Null where the record lacks it, as older ones do.
+  const Json* find(const char* key) const {
+    const auto it = json_.find(key);
+    return it == json_.end() ? nullptr : &*it;
+  }
   std::string text(const char* key) const { return typed<std::string>(key, at(key).is_string(), "a text"); }
   double number(const char* key) const { return typed<double>(key, at(key).is_number(), "a number"); }
   int64_t integer(const char* key) const { return typed<int64_t>(key, at(key).is_number_integer(), "a whole number"); }
@@ -178,10 +183,19 @@ std::vector<Claim> verify_record(const std::string& given_path, const VerifySett
   const std::string image_path = find_file(record, "image", settings.image, "--image FILE");
   const std::string mask_path = (fs::path(given_path).parent_path() / "mask.png").string();
   const Precision recorded = record.precision();
-  ModelSession session(model_path, backend_of(settings, name_of(recorded)), {});
+  const Json* options = record.find("model_options");
+  ModelSession session(model_path, backend_of(settings, name_of(recorded)), {},
+                       options ? choices_from_json(*options, "'" + given_path + "'") : ModelChoices{});
   const Tolerance tolerance = tolerance_of(recorded, session.backend().precision());
   const float close = tolerance.logit;
-  Classifier& classifier = session.classifier();
+  const ClassifierShape& model_shape = session.classifier().shape();
+  const bool by_label = model_shape.head == Head::kSigmoid;
+  if (const Json* head = record.find("head"); head && *head != name_of(model_shape.head))
+    throw Error(ErrorCode::kFormat, "'" + given_path + "' was made for another head than the model has (" + name_of(model_shape.head) +
+                                        "); it belongs to another model or was changed");
+  const int64_t label = record.count("class_index", 0, model_shape.labels - 1);
+  const std::unique_ptr<Classifier> decision = by_label ? session.decision(label) : nullptr;
+  Classifier& classifier = decision ? *decision : session.classifier();
   const ClassifierShape& shape = classifier.shape();
   const HardMask mask = load_mask(mask_path, shape);
   const auto image_bytes = read_file(image_path);
@@ -190,7 +204,7 @@ std::vector<Claim> verify_record(const std::string& given_path, const VerifySett
       fit_image(decode_image(image_bytes, image_path), preprocess, static_cast<int>(shape.width), static_cast<int>(shape.height));
 
   ExplainInput input = make_input(shape, fitted, preprocess);
-  input.label = static_cast<int32_t>(record.count("class_index", 0, shape.classes - 1));
+  input.label = by_label ? 1 : static_cast<int32_t>(label);
   ExplainSettings explain;
   explain.seed = record.natural("seed");
   const std::string point = record.text("operating_point");

@@ -1,7 +1,8 @@
 #include "engine/core/tensor.h"
 
-#include <cstring>
+#include <cstdlib>
 #include <limits>
+#include <memory>
 #include <new>
 
 #include "engine/core/error.h"
@@ -73,12 +74,15 @@ int64_t normalise_axis(int64_t axis, int64_t rank) {
   return axis < 0 ? axis + rank : axis;
 }
 
+// The system's zero pages: large tensors take no memory until they are written to.
 Tensor::Tensor(DType dtype, Shape shape) : dtype_(dtype), shape_(std::move(shape)), count_(element_count(shape_)) {
-  constexpr std::align_val_t kAlignment{64};  // a cache line, and what vector loads like
-  const size_t size = std::max<size_t>(bytes(), 1);
-  auto* p = static_cast<std::byte*>(::operator new[](size, kAlignment));
-  std::memset(p, 0, size);
-  storage_ = std::shared_ptr<std::byte[]>(p, [](std::byte* q) { ::operator delete[](q, kAlignment); });
+  constexpr size_t kAlignment = 64;  // a cache line, and what vector loads like
+  void* block = std::calloc(std::max<size_t>(bytes(), 1) + kAlignment, 1);
+  if (!block) throw std::bad_alloc();
+  void* aligned = block;
+  size_t space = kAlignment + 1;
+  std::align(kAlignment, 1, aligned, space);
+  storage_ = std::shared_ptr<std::byte[]>(static_cast<std::byte*>(aligned), [block](std::byte*) { std::free(block); });
 }
 
 Tensor Tensor::reshaped(Shape shape) const {

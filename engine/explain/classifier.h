@@ -9,26 +9,13 @@
 #include <vector>
 
 #include "engine/backend/backend.h"
+#include "engine/explain/classifier_ends.h"
 #include "engine/graph/graph.h"
 
 namespace actmatch {
 
 // Builds the classifier's graph for a batch; `keep` names values that must not be optimised away. The importer supplies it.
 using GraphSource = std::function<Graph(int64_t batch, const std::vector<std::string>& keep)>;
-
-// What the graph's ends look like. Throws kUnsupported when there is no image-like input or no row of class scores, naming what there is.
-struct ClassifierShape {
-  std::string input_name, output_name;
-  int64_t channels = 0, height = 0, width = 0, classes = 0;
-  bool ends_in_softmax = false;  // a trailing softmax (or its logarithm) was recognised; losses work on its argument
-};
-
-// Where the logits and the image are in one built graph.
-struct ClassifierEnds {
-  ValueId input = kNoValue, logits = kNoValue;
-  ClassifierShape shape;
-};
-ClassifierEnds find_ends(const Graph& graph);
 
 struct Scores {
   int32_t top = 0;
@@ -37,8 +24,10 @@ struct Scores {
 
 class Classifier {
  public:
-  // Compiles nothing yet. The backend must outlive the classifier.
-  Classifier(Backend& backend, GraphSource source);
+  // Compiles nothing yet. The backend must outlive the classifier. `label`: the one that a kSigmoid head decides about; its logits() are
+  // those of the decision. kAllLabels: those of all labels, of which none can be explained.
+  static constexpr int64_t kAllLabels = -1;
+  Classifier(Backend& backend, GraphSource source, Head head = Head::kAuto, int64_t label = kAllLabels);
 
   const ClassifierShape& shape() const { return shape_; }
   Backend& backend() { return backend_; }
@@ -80,8 +69,12 @@ class Classifier {
  private:
   Training compile(int64_t batch, const std::vector<std::string>& taps, bool gradients, int64_t pictures = 1);
   Training& forward_program(int64_t batch);
+  // The ends of a graph of the source, which gets the decision.
+  ClassifierEnds decide(Graph& graph) const;
   Backend& backend_;
   GraphSource source_;
+  Head head_;
+  int64_t label_;
   ClassifierShape shape_;
   int64_t max_batch_;
   int64_t images_run_ = 0;
@@ -89,8 +82,6 @@ class Classifier {
   std::map<int64_t, Training> forward_programs_, gradient_programs_;
 };
 
-// Exposed for inspection: automatic taps of a graph whose image input is `input` and whose logits are `logits`.
-std::vector<ValueId> find_taps(const Graph& graph, ValueId input, ValueId logits, size_t limit);
 // A tap as the distances see it: C channels at P positions. Feature maps N,C,H,W as they are; tokens N,T,D with D as the channels.
 struct TapShape {
   int64_t channels = 0, positions = 0;

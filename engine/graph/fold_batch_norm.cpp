@@ -88,6 +88,18 @@ size_t output_channel(const Node& conv, const Shape& w, int64_t i) {
   return static_cast<size_t>(row / rows_per_group * w[1] + i / (w[2] * w[3]) % w[1]);
 }
 
+Tensor scaled_weights(const Node& conv, const Tensor& w, const Affine& affine) {
+  Tensor scaled(DType::kF32, w.shape());
+  const float* from = w.data<float>();
+  float* to = scaled.data<float>();
+  const int64_t plane = w.shape()[2] * w.shape()[3];  // of one channel
+  for (int64_t first = 0; first < w.count(); first += plane) {
+    const double scale = affine.scale[output_channel(conv, w.shape(), first)];
+    for (int64_t i = first; i < first + plane; ++i) to[i] = static_cast<float>(from[i] * scale);
+  }
+  return scaled;
+}
+
 bool is_frozen_conv(const Graph& graph, const Node& node) {
   if (node.op() != OpKind::kConv && node.op() != OpKind::kConvTranspose) return false;
   if (has_instances(graph.value(node.inputs[1]).shape)) return false;  // a channel's weights are many
@@ -98,7 +110,8 @@ bool is_frozen_conv(const Graph& graph, const Node& node) {
 
 class Folder {
  public:
-  Folder(Graph& graph, const std::vector<ValueId>& keep) : graph_(graph), rewriter_(graph, keep) {}
+  Folder(Graph& graph, const std::vector<ValueId>& keep, bool structure_only)
+      : graph_(graph), rewriter_(graph, keep), structure_only_(structure_only) {}
 
   void run() {
     for (size_t n = 0; n < rewriter_.size(); ++n) fold(n);
@@ -132,14 +145,12 @@ class Folder {
 
   void scale_conv(size_t n, const Affine& affine) {
     const Node& conv = rewriter_.node(n);
-    const Tensor& w = *graph_.value(conv.inputs[1]).constant;
-    Tensor scaled(DType::kF32, w.shape());
-    for (int64_t i = 0; i < w.count(); ++i)
-      scaled.data<float>()[i] = static_cast<float>(w.data<float>()[i] * affine.scale[output_channel(conv, w.shape(), i)]);
+    const std::shared_ptr<const Tensor> w = graph_.value(conv.inputs[1]).constant;
+    const std::shared_ptr<const Tensor> scaled = structure_only_ ? w : std::make_shared<const Tensor>(scaled_weights(conv, *w, affine));
     std::vector<double> bias = affine.shift;
     if (conv.inputs.size() > 2 && conv.inputs[2] != kNoValue)
       for (size_t c = 0; c < bias.size(); ++c) bias[c] += affine.scale[c] * constant_data(graph_, conv.inputs[2])[c];
-    const ValueId new_weight = graph_.add_constant(conv.name + ".folded_weight", std::move(scaled));
+    const ValueId new_weight = graph_.add_constant(conv.name + ".folded_weight", scaled);
     const ValueId new_bias = graph_.add_constant(conv.name + ".folded_bias", to_tensor(bias));
     rewriter_.set_input(n, 1, new_weight);
     rewriter_.set_input(n, 2, new_bias);
@@ -160,10 +171,11 @@ class Folder {
 
   Graph& graph_;
   Rewriter rewriter_;
+  bool structure_only_;
 };
 
 }  // namespace
 
-void fold_batch_norm(Graph& graph, const std::vector<ValueId>& keep) { Folder(graph, keep).run(); }
+void fold_batch_norm(Graph& graph, const std::vector<ValueId>& keep, bool structure_only) { Folder(graph, keep, structure_only).run(); }
 
 }  // namespace actmatch

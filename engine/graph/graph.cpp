@@ -14,6 +14,7 @@ namespace {
 constexpr int64_t kFoldedElementsOfOneNode = int64_t{1} << 26;
 constexpr int64_t kFoldedBytesOfAGraph = int64_t{1} << 29;
 constexpr int64_t kFoldedBytesPerGivenByte = 4;
+constexpr int64_t kOperandBytesPerFoldedByte = 64;  // reading takes time, too
 
 // Also where one extent is zero, the others have to multiply to something addressable: strides are computed from them.
 void check_addressable(const Shape& shape) {
@@ -185,7 +186,7 @@ ValueId Graph::add_node(std::string name, Attributes attrs, std::vector<ValueId>
       for (const Value* operand : operands) tensors.push_back(operand ? operand->constant.get() : nullptr);
       if (std::optional<Tensor> folded = info.evaluate(attrs, tensors, out)) {
         ACTMATCH_CHECK(folded->dtype() == out.dtype && folded->shape() == out.shape, "folding gives another type or shape");
-        folded_bytes_ += bytes;
+        folded_bytes_ += bytes + operand_bytes / kOperandBytesPerFoldedByte;
         return add_value(
             {std::move(output_name), ValueKind::kConstant, out.dtype, out.shape, std::make_shared<const Tensor>(*std::move(folded)), -1});
       }

@@ -192,4 +192,22 @@ void lower_microsoft_fused_conv(NodeContext& c);
 void lower_microsoft_fused_mat_mul(NodeContext& c);
 void lower_microsoft_skip_layer_normalization(NodeContext& c);
 
+// if.cpp, loop.cpp, scan.cpp
+void lower_if(NodeContext& c);
+void lower_loop(NodeContext& c);
+void lower_scan(NodeContext& c);
+
+// quantize_linear.cpp, qlinear.cpp
+void lower_quantize_linear(NodeContext& c);
+void lower_dequantize_linear(NodeContext& c);
+void lower_dynamic_quantize_linear(NodeContext& c);
+void lower_qlinear_conv(NodeContext& c);
+void lower_qlinear_mat_mul(NodeContext& c);
+void lower_conv_integer(NodeContext& c);
+void lower_mat_mul_integer(NodeContext& c);
+void lower_qlinear_binary(NodeContext& c);
+void lower_qlinear_unary(NodeContext& c);
+void lower_qlinear_concat(NodeContext& c);
+void lower_qgemm(NodeContext& c);
+
 }  // namespace actmatch::onnx_import

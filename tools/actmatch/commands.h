@@ -5,6 +5,7 @@
 #include <actmatch/actmatch.hpp>
 #include <functional>
 #include <string>
+#include <vector>
 
 namespace actmatch::tool {
 
@@ -28,7 +29,15 @@ struct DeviceFlags {
 void add_device_flags(CLI::App& command, DeviceFlags& flags);
 void add_precision_flag(CLI::App& command, DeviceFlags& flags);
 
-Model load_model(const std::string& path, const DeviceFlags& flags, const std::function<void(const std::string&)>& notice = {});
+// What the file leaves open about a classifier.
+struct ModelFlags {
+  std::string input, output, head = "auto", input_shape, layout = "auto";
+  std::vector<std::string> fixed;
+};
+void add_model_flags(CLI::App& command, ModelFlags& flags);
+
+Model load_model(const std::string& path, const DeviceFlags& flags, const std::function<void(const std::string&)>& notice = {},
+                 const ModelFlags& choices = {});
 
 // "Example:" and "Exit status:", the end of every help text.
 std::string footer(const std::string& example, const std::string& failure = "something failed; one line on stderr says what");

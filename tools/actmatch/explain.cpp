@@ -16,6 +16,7 @@ struct ExplainFlags {
   std::string model, out;
   std::vector<std::string> images;
   DeviceFlags device;
+  ModelFlags choices;
   ExplainOptions options;
   std::string batch = "auto";
   bool quiet = false;
@@ -146,11 +147,14 @@ int explain(const ExplainFlags& flags) {
   ProgressLine line(flags.quiet);
   std::function<void(const std::string&)> notice;
   if (!flags.quiet) notice = [&](const std::string& text) { line.print(text); };
-  const Model model = load_model(flags.model, flags.device, notice);
+  const Model model = load_model(flags.model, flags.device, notice, flags.choices);
   Explainer explainer(model, flags.options);
   const auto info = nlohmann::json::parse(explainer.info());
   if (info["preprocess_from"] == "default" && !flags.quiet)
     print_notice("no --preprocess given and no .preprocess.json beside the model: taking 'imagenet'; a wrong choice gives wrong answers");
+  if (info["preprocess_from"] == "model" && !flags.quiet)
+    print_notice("the model normalises its input itself: taking '" + info["preprocess"]["preset"].get<std::string>() +
+                 "'; give --preprocess where that is wrong");
   return Run(flags, std::move(images), explainer, line).run();
 }
 
@@ -173,8 +177,10 @@ void add_explain(CLI::App& app, Action& action) {
   c->add_option("--seed", o.seed, "same seed, same mask")->capture_default_str();
   add_device_flags(*c, flags->device);
   add_precision_flag(*c, flags->device);
+  add_model_flags(*c, flags->choices);
   c->add_option("--preprocess", o.preprocess,
-                "imagenet, tf, caffe, unit, raw, or a JSON file (default: MODEL.preprocess.json beside the model, otherwise imagenet)");
+                "imagenet, tf, caffe, unit, raw, or a JSON file (default: MODEL.preprocess.json beside the model, otherwise imagenet, or "
+                "what a model takes that normalises its input itself)");
   c->add_option("--resize", o.resize,
                 "short-side: scale the short side to round(S*ratio) and cut out the centre; stretch; none: pictures must have the model's "
                 "size (default: as the preprocessing says, short-side)")

@@ -15,6 +15,7 @@ using Json = nlohmann::ordered_json;
 struct InspectFlags {
   std::string model;
   DeviceFlags device;
+  ModelFlags choices;
   bool json = false;
 };
 
@@ -38,6 +39,19 @@ std::string millions(double count) {
   return count >= 1e6 ? format("%.2f M", count / 1e6) : format("%.1f k", count / 1e3);
 }
 
+// How scores become a decision, where that is not one class of several.
+std::string head_text(const Json& classifier) {
+  if (classifier["head"] == "sigmoid") return ", each decided by itself (sigmoid)";
+  if (classifier["head"] == "binary") return ", one score (sigmoid): 1 where it is above 0, otherwise 0";
+  return {};
+}
+
+std::string range_text(const Json& takes) {
+  if (takes.is_null()) return {};
+  return std::string("; normalised inside the model, which seems to take ") + (takes == "raw" ? "0..255" : "0..1") + " (--preprocess " +
+         takes.get<std::string>() + ")";
+}
+
 void print(const Json& info) {
   const auto line = [](const char* name, const std::string& text) { std::printf("%-15s %s\n", name, text.c_str()); };
   line("model", info["path"].get<std::string>());
@@ -52,15 +66,18 @@ void print(const Json& info) {
     line("multiply-adds", millions(info["multiply_adds"].get<double>()) + " forward, batch as declared");
   if (info.contains("classifier")) {
     const Json& c = info["classifier"];
-    line("picture",
-         c["input"].get<std::string>() + ": " + c["channels"].dump() + " channels, " + c["height"].dump() + "x" + c["width"].dump());
+    line("picture", c["input"].get<std::string>() + ": " + c["channels"].dump() + " channels, " + c["height"].dump() + "x" +
+                        c["width"].dump() + (c["layout"] == "nhwc" ? ", channels last" : "") + range_text(c["takes"]));
     line("classes",
-         c["classes"].dump() + " in " + c["output"].get<std::string>() +
-             (c["softmax"].get<bool>() ? ", softmax recognised: its argument " + c["logits"].get<std::string>() + " is used" : ""));
+         c["classes"].dump() + " in " + c["output"].get<std::string>() + head_text(c) +
+             (c["softmax"].get<bool>() ? ", softmax recognised: its argument " + c["logits"].get<std::string>() + " is used" : "") +
+             (c["sigmoid"].get<bool>() ? ", sigmoid recognised: its argument " + c["logits"].get<std::string>() + " is used" : ""));
     line("taps", values_text(c["taps"]));
   } else {
     line("explain", "not possible: " + info["not_explainable"].get<std::string>());
   }
+  for (const Json& file : info["external_files"]) line("weights in", file.get<std::string>());
+  for (const Json& notice : info["notices"]) line("note", notice.get<std::string>());
   for (const Json& problem : info["unsupported"]) {
     const std::string node = problem["node"].get<std::string>(), op = problem["op"].get<std::string>();
     line("not supported", (op.empty() ? "" : "node '" + node + "' (" + op + ", opset " + problem["opset"].dump() + "): ") +
@@ -69,7 +86,7 @@ void print(const Json& info) {
 }
 
 int inspect(const InspectFlags& flags) {
-  Model model = load_model(flags.model, flags.device);
+  Model model = load_model(flags.model, flags.device, {}, flags.choices);
   const std::string text = model.info();
   const Json info = Json::parse(text);
   if (flags.json)
@@ -92,6 +109,7 @@ void add_inspect(CLI::App& app, Action& action) {
   c->add_option("MODEL", flags->model, "ONNX file")->required();
   c->add_flag("--json", flags->json, "print a JSON object");
   add_device_flags(*c, flags->device);
+  add_model_flags(*c, flags->choices);
   c->footer(footer("actmatch inspect resnet18.onnx", "the model cannot be read, or parts of it are not supported"));
   c->callback([flags, &action] { action = [flags] { return inspect(*flags); }; });
 }

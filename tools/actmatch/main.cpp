@@ -23,8 +23,35 @@ void add_precision_flag(CLI::App& command, DeviceFlags& flags) {
       ->check(CLI::IsMember({"fp32", "tf32", "bf16"}));
 }
 
-Model load_model(const std::string& path, const DeviceFlags& flags, const std::function<void(const std::string&)>& notice) {
-  return Model(path, ModelOptions{flags.device, flags.threads, flags.precision, notice});
+void add_model_flags(CLI::App& command, ModelFlags& flags) {
+  command.add_option("--input", flags.input, "name of the input that takes the picture, where the model has several");
+  command.add_option("--output", flags.output,
+                     "name of the output with the scores (default: the first that can be); any inner value will do");
+  command
+      .add_option(
+          "--head", flags.head,
+          "what the scores mean: softmax, one class wins; sigmoid, each label is decided by itself; binary, one score; auto looks at "
+          "how the model ends")
+      ->capture_default_str()
+      ->check(CLI::IsMember({"auto", "softmax", "sigmoid", "binary"}));
+  command.add_option("--input-shape", flags.input_shape,
+                     "HEIGHTxWIDTH, or all extents as the file orders them, where the model leaves its input's size open");
+  command.add_option("--layout", flags.layout, "of the model's input: nchw or nhwc (default: as its shape looks)")
+      ->capture_default_str()
+      ->check(CLI::IsMember({"auto", "nchw", "nhwc"}));
+  command.add_option("--fix", flags.fixed, "NAME=NUMBER: what another input of the model is, in all its elements")->take_all();
+}
+
+Model load_model(const std::string& path, const DeviceFlags& flags, const std::function<void(const std::string&)>& notice,
+                 const ModelFlags& choices) {
+  ModelOptions options{flags.device, flags.threads, flags.precision, notice, {}, {}, choices.head, {}, choices.layout, {}};
+  if (!choices.input.empty()) options.input = choices.input;
+  if (!choices.output.empty()) options.output = choices.output;
+  if (!choices.input_shape.empty()) options.input_shape = choices.input_shape;
+  std::string fixed;
+  for (const std::string& pair : choices.fixed) fixed += (fixed.empty() ? "" : ",") + pair;
+  if (!fixed.empty()) options.fixed_inputs = fixed;
+  return Model(path, options);
 }
 
 std::string footer(const std::string& example, const std::string& failure) {

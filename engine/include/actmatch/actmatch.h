@@ -82,6 +82,13 @@ typedef struct actmatch_model_options {
   const char* precision;           /* "fp32" (default) anywhere; "tf32" and "bf16" on GPUs */
   actmatch_notice_callback notice; /* NULL (default): nobody listens */
   void* notice_user;
+  /* What the file leaves open about a classifier; NULL (default): as it looks. In a result.json under model_options. */
+  const char* input;        /* name of the input that takes the picture */
+  const char* output;       /* name of the value that has the scores: an output of the file, or what some node gives */
+  const char* head;         /* "auto"; "softmax": one class wins; "sigmoid": each label is decided by itself; "binary": one score */
+  const char* input_shape;  /* of that input, for sizes that are open: "224x224" (height, width), or all extents, "1x3x224x224" */
+  const char* layout;       /* "auto", "nchw", "nhwc" */
+  const char* fixed_inputs; /* values of the other inputs, "training=0,temperature=1" */
 } actmatch_model_options;
 
 ACTMATCH_API void actmatch_model_options_init(actmatch_model_options* options);
@@ -89,8 +96,9 @@ ACTMATCH_API void actmatch_model_options_init(actmatch_model_options* options);
 ACTMATCH_API actmatch_status actmatch_model_load(const char* path, const actmatch_model_options* options, actmatch_model** model);
 ACTMATCH_API void actmatch_model_free(actmatch_model* model);
 /* What is in the file, as a JSON object: path, device, precision, producer, ir_version, opset, inputs, outputs, operators (with counts),
- * nodes, parameters, multiply_adds, unsupported (node, op, opset, message), and either classifier (input, output, channels, height, width,
- * classes, softmax, taps) or not_explainable, the reason why not. */
+ * nodes, parameters, multiply_adds, external_files, notices (what was taken in another way than the file says), unsupported (node, op, opset,
+ * message), and either classifier (input, output, channels, height, width, classes, softmax, taps, head, sigmoid, layout, and takes: "raw"
+ * for 0..255 or "unit" for 0..1 where the model normalises its input itself) or not_explainable, the reason why not. */
 ACTMATCH_API actmatch_status actmatch_model_info(actmatch_model* model, const char** json);
 
 /* --- named arrays, and running a model on them ---------------------------------------------------------------------------------------- */
@@ -150,7 +158,7 @@ ACTMATCH_API actmatch_status actmatch_explainer_create(actmatch_model* model, co
 ACTMATCH_API void actmatch_explainer_free(actmatch_explainer* explainer);
 /* What was settled, as a JSON object: model, device, precision, recipe, generator, steps, passes_per_step, operating_point, taps, width,
  * height, classes, class_index (-1: the top class), class_name, preprocess, and where preprocessing and labels came from: preprocess_from
- * ("option", "default", or the path of the file found beside the model), labels_from ("option", "none", or a path). */
+ * ("option", "default", "model" where it normalises its input itself, or the path of the file found beside the model), labels_from ("option", "none", or a path). */
 ACTMATCH_API actmatch_status actmatch_explainer_info(actmatch_explainer* explainer, const char** json);
 
 typedef struct actmatch_progress {

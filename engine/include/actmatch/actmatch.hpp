@@ -115,6 +115,7 @@ struct ModelOptions {
   int threads = 0;
   std::string precision = "fp32";
   std::function<void(const std::string&)> notice;  // must not throw
+  std::optional<std::string> input, output, head, input_shape, layout, fixed_inputs;
 };
 
 class Explainer;
@@ -122,13 +123,19 @@ class Explainer;
 class Model {
  public:
   explicit Model(const std::string& path, const std::string& device = "auto", int threads = 0)
-      : Model(path, ModelOptions{device, threads, "fp32", {}}) {}
+      : Model(path, ModelOptions{device, threads, "fp32", {}, {}, {}, {}, {}, {}, {}}) {}
   Model(const std::string& path, const ModelOptions& options) {
     actmatch_model_options o;
     actmatch_model_options_init(&o);
     o.device = options.device.c_str();
     o.threads = options.threads;
     o.precision = options.precision.c_str();
+    o.input = detail::or_null(options.input);
+    o.output = detail::or_null(options.output);
+    o.head = detail::or_null(options.head);
+    o.input_shape = detail::or_null(options.input_shape);
+    o.layout = detail::or_null(options.layout);
+    o.fixed_inputs = detail::or_null(options.fixed_inputs);
     if (options.notice) {
       listener_ = std::make_shared<const std::function<void(const std::string&)>>(options.notice);
       o.notice = [](const char* text, void* user) { (*static_cast<const std::function<void(const std::string&)>*>(user))(text); };

@@ -1,0 +1,63 @@
+#include "onnx_import/weights.h"
+
+#include <algorithm>
+
+namespace actmatch::onnx_import {
+namespace {
+
+constexpr int64_t kSmall = 4096;  // elements; what decides about shapes is smaller
+
+}  // namespace
+
+bool Weights::add(const std::string& name, Tensor tensor, int32_t onnx_type) {
+  StoredTensor description;
+  description.type = onnx_type;
+  description.dtype = tensor.dtype();
+  description.shape = tensor.shape();
+  return entries_.emplace(name, Entry{std::move(description), std::make_shared<const Tensor>(std::move(tensor))}).second;
+}
+
+bool Weights::add(const std::string& name, StoredTensor stored) { return entries_.emplace(name, Entry{std::move(stored), nullptr}).second; }
+
+std::shared_ptr<const Tensor> Weights::load(const std::string& name) const {
+  const Entry& entry = entries_.at(name);
+  const std::lock_guard lock(mutex_);
+  if (!entry.tensor) entry.tensor = std::make_shared<const Tensor>(read_stored(entry.stored, entry.stored.dtype));
+  return entry.tensor;
+}
+
+std::shared_ptr<const Tensor> Weights::outline(const std::string& name) const {
+  const Entry& entry = entries_.at(name);
+  const bool large = element_count(entry.stored.shape) > kSmall;
+  {
+    const std::lock_guard lock(mutex_);
+    if (entry.tensor) return entry.tensor;
+  }
+  if (large && (entry.stored.dtype == DType::kF32 || is_small_integer(entry.stored.type)))
+    return std::make_shared<const Tensor>(entry.stored.dtype, entry.stored.shape);
+  return load(name);
+}
+
+std::shared_ptr<const Tensor> Weights::load_small_integers_as_floats(const std::string& name, bool elements) const {
+  const Entry& entry = entries_.at(name);
+  if (entry.tensor || !entry.stored.source || !is_small_integer(entry.stored.type)) return nullptr;
+  if (!elements && element_count(entry.stored.shape) > kSmall) return std::make_shared<const Tensor>(DType::kF32, entry.stored.shape);
+  return std::make_shared<const Tensor>(read_stored(entry.stored, DType::kF32));
+}
+
+int64_t Weights::find_non_finite(const std::string& name) const {
+  const Entry& entry = entries_.at(name);
+  if (entry.stored.dtype != DType::kF32) return -1;
+  if (!entry.stored.source) return onnx_import::find_non_finite(*entry.tensor, true);
+  StoredTensor part = entry.stored;
+  const int64_t count = element_count(entry.stored.shape);
+  constexpr int64_t kPart = int64_t{1} << 16;
+  for (int64_t first = 0; first < count; first += kPart) {
+    part.shape = {std::min(kPart, count - first)};
+    part.offset = entry.stored.offset + stored_bytes(part.type, first);
+    if (const int64_t at = onnx_import::find_non_finite(read_stored(part, DType::kF32), true); at >= 0) return first + at;
+  }
+  return -1;
+}
+
+}  // namespace actmatch::onnx_import
