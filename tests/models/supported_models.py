@@ -5,6 +5,7 @@
     tests/models/supported_models.py build/actmatch --write                          all that this Python can export; rewrites their rows of
                                                                                      onnx_import/SUPPORTED_MODELS.md
     tests/models/supported_models.py build/actmatch --only 'swin|vit' --exporter dynamo --keep /tmp/models
+    tests/models/supported_models.py build/actmatch --files keras-*.onnx             files that are there (keras_exports.py makes some)
 
 What can be exported depends on the Python that runs this: torch and torchvision at least (Debian: python3-torch python3-torchvision
 python3-onnx); the dynamo exporter needs a newer torch with onnxscript, timm's networks need timm. Rows of other exporters stay as they are.
@@ -69,6 +70,7 @@ def first_line(error):
 def examine(actmatch, case, folder):
     """The row of a case: errors, or the reason why there are none."""
     row = table.Row(case.key(), case.source, case.exporter, case.opset)
+    row.version = torch_exports.versions(case.source) if case.source != "tf-style" else f"onnx {onnx.__version__}"
     path = folder / f"{case.source}-{case.exporter}-{case.opset}-{re.sub(r'[^A-Za-z0-9]+', '_', case.key())}.onnx"
     try:
         if not path.exists():
@@ -78,6 +80,21 @@ def examine(actmatch, case, folder):
     except Exception as error:  # whatever the exporter throws
         row.reason = "not exported: " + first_line(error)
         return row
+    return judge(actmatch, row, path)
+
+
+def examine_file(actmatch, path):
+    proto = onnx.load(str(path), load_external_data=False)
+    source, _, name = path.stem.rpartition("-")
+    row = table.Row(name, source, proto.producer_name or "?", 0)
+    row.version = source or "file"
+    if proto.producer_version:
+        row.exporter += " " + proto.producer_version.split(" ")[0]
+    return judge(actmatch, row, path)
+
+
+def judge(actmatch, row, path):
+    """Runs the file and fills in the row."""
     proto = onnx.load(str(path))
     row.operators = sorted({n.op_type for n in proto.graph.node} | {n.op_type for f in proto.functions for n in f.node})
     row.opset = max(o.version for o in proto.opset_import if o.domain in ("", "ai.onnx"))
@@ -99,8 +116,14 @@ def examine(actmatch, case, folder):
     return row
 
 
-def examine_apart(queue, *arguments):
-    queue.put(examine(*arguments))
+def apart(function, *arguments):
+    """The row that the function gives, from a process of its own: its memory goes with it, and so does whatever an exporter leaves behind."""
+    context = multiprocessing.get_context("fork")
+    queue = context.SimpleQueue()
+    process = context.Process(target=lambda: queue.put(function(*arguments)))
+    process.start()
+    process.join()
+    return None if queue.empty() else queue.get()
 
 
 def main():
@@ -111,6 +134,7 @@ def main():
     parser.add_argument("--exporter", choices=["torch.onnx", "dynamo", "onnx.helper"])
     parser.add_argument("--source", choices=["torchvision", "timm", "tf-style"])
     parser.add_argument("--opset", type=int)
+    parser.add_argument("--files", nargs="+", type=pathlib.Path, default=[], help="compare these files, named SOURCE-NETWORK.onnx, instead")
     parser.add_argument("--keep", help="a folder for the ONNX files, which are used again when they are there")
     parser.add_argument("--write", action="store_true", help="put the rows into onnx_import/SUPPORTED_MODELS.md")
     args = parser.parse_args()
@@ -118,19 +142,15 @@ def main():
     with tempfile.TemporaryDirectory() as temporary:
         folder = pathlib.Path(args.keep or temporary)
         folder.mkdir(parents=True, exist_ok=True)
-        for case in cases_here(args):
+        jobs = [(examine_file, args.actmatch, file) for file in args.files] or [(examine, args.actmatch, c, folder) for c in cases_here(args)]
+        for job in jobs:
             start = time.time()
-            # A process of its own: its memory goes with it, and so does whatever an exporter leaves behind.
-            context = multiprocessing.get_context("fork")
-            queue = context.SimpleQueue()
-            process = context.Process(target=examine_apart, args=(queue, args.actmatch, case, folder))
-            process.start()
-            process.join()
-            row = queue.get() if not queue.empty() else table.Row(case.key(), case.source, case.exporter, case.opset, reason="the comparison died")
+            row = apart(*job)
+            if row is None:
+                sys.exit(f"the comparison of {job[2]} died")
             if args.keep is None:
-                for file in folder.iterdir():
+                for file in pathlib.Path(temporary).iterdir():
                     file.unlink()
-            row.version = torch_exports.versions(case.source) if case.source != "tf-style" else f"onnx {onnx.__version__}"
             print(row.text() + f" {time.time() - start:.0f} s", flush=True)
             done += 1
             failed += not row.good and not row.reason.startswith("not exported")

@@ -16,6 +16,12 @@
 #define ACTMATCH_MULTIVERSION
 #endif
 
+#if defined(__GNUC__)
+#define ACTMATCH_INLINE [[gnu::always_inline]] inline
+#else
+#define ACTMATCH_INLINE inline
+#endif
+
 namespace actmatch::cpu {
 
 // While it lives, OpenMP takes so many threads in this thread; 0 leaves it alone. oneDNN settles the number when a primitive is made.

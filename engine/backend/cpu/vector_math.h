@@ -6,15 +6,11 @@
 #include <bit>
 #include <cstdint>
 
+#include "engine/backend/cpu/loops.h"
+
 namespace actmatch::cpu {
 
 namespace vector_math {
-
-#if defined(__GNUC__)
-#define ACTMATCH_INLINE [[gnu::always_inline]] inline
-#else
-#define ACTMATCH_INLINE inline
-#endif
 
 // The whole number nearest to x (|x| < 2^22) in the low bits: adding 1.5 * 2^23 leaves no room for a fraction.
 inline constexpr float kRound = 12582912.0f;

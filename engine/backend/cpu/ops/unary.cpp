@@ -153,7 +153,46 @@ class UnaryStep : public Step {
   GradTarget dx_;
 };
 
+struct Swish {
+  ACTMATCH_INLINE static float value(float x, Params) { return x * vector_math::sigmoid(x); }
+  ACTMATCH_INLINE static float derivative(float x, float, Params) {
+    const float s = vector_math::sigmoid(x);
+    return s * (1.0f + x * (1.0f - s));
+  }
+};
+
+class SwishStep : public Step {
+ public:
+  SwishStep(Lowering& l, size_t x) : x_(l.input(x)), y_(l.output(x_->desc)) {
+    reads = {x_};
+    writes = {y_};
+    if (!l.wants(x)) return;
+    dx_.slot = x_;
+    grads = {&dx_};
+    backward_reads = {x_};
+  }
+  void forward() override {
+    const float* x = x_->f32();
+    float* y = y_->f32();
+    parallel_ranges(static_cast<int64_t>(y_->floats()), kGrain, [=](int64_t b, int64_t e) { apply<Swish>(y + b, x + b, e - b, {}); });
+  }
+  void backward() override {
+    const float *x = x_->f32(), *dy = y_->grad;
+    float* dx = x_->grad;
+    parallel_ranges(static_cast<int64_t>(y_->floats()), kGrain, [=, accumulate = dx_.accumulate](int64_t b, int64_t e) {
+      apply_backward<Swish>(dx + b, dy + b, x + b, x + b, e - b, {}, accumulate);
+    });
+  }
+  std::string implementation() const override { return "swish"; }
+
+ private:
+  Slot *x_, *y_;
+  GradTarget dx_;
+};
+
 }  // namespace
+
+void build_swish(Lowering& l, size_t x) { l.add_step(std::make_unique<SwishStep>(l, x)); }
 
 void build_unary(Lowering& l) { l.add_step(std::make_unique<UnaryStep>(l)); }
 
