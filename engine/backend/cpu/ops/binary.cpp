@@ -10,7 +10,7 @@ namespace actmatch::cpu {
 
 namespace {
 
-[[gnu::always_inline]] inline float evaluate(BinaryKind kind, float a, float b) {
+ACTMATCH_INLINE float evaluate(BinaryKind kind, float a, float b) {
   switch (kind) {
     case BinaryKind::kAdd: return a + b;
     case BinaryKind::kSub: return a - b;
@@ -34,7 +34,7 @@ bool compare(BinaryKind kind, float a, float b) {
 }
 
 // Derivatives with respect to a and b. At a tie of min or max both get half, as PyTorch has it.
-[[gnu::always_inline]] inline float derivative_a(BinaryKind kind, float a, float b) {
+ACTMATCH_INLINE float derivative_a(BinaryKind kind, float a, float b) {
   switch (kind) {
     case BinaryKind::kMul: return b;
     case BinaryKind::kDiv: return 1.0f / b;
@@ -44,7 +44,7 @@ bool compare(BinaryKind kind, float a, float b) {
     default: return 1.0f;
   }
 }
-[[gnu::always_inline]] inline float derivative_b(BinaryKind kind, float a, float b) {
+ACTMATCH_INLINE float derivative_b(BinaryKind kind, float a, float b) {
   switch (kind) {
     case BinaryKind::kSub: return -1.0f;
     case BinaryKind::kMul: return a;

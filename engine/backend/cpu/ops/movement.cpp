@@ -97,7 +97,7 @@ class StridedStep : public Step {
     if (runs_.step(0) == 1 || runs_.step(0) == 0 || runs_.rows() == 0) return;
     const auto& axes = runs_.outer();
     int64_t y_stride = runs_.run();
-    for (size_t axis = axes.size(); axis-- > 0; y_stride *= axes[axis + 1].extent) {
+    for (size_t axis = axes.size(); axis-- > 0; y_stride *= axes[axis].extent) {
       if (axes[axis].strides[0] != 1) continue;
       turned_ = axis;
       y_row_ = y_stride;
