@@ -127,6 +127,19 @@ void merge_bias(Graph& graph, Rewriter& rewriter, size_t n) {
   }
 }
 
+// x^2 is x x, x^1 is x, x^(1/2) is the root: powers by a constant are dear, and everywhere in normalisations of old exports.
+void simplify_power(const Graph& graph, Rewriter& rewriter, size_t n) {
+  const Node& node = rewriter.node(n);
+  if (std::get<BinaryAttrs>(node.attrs).kind != BinaryKind::kPow || !graph.is_constant(node.inputs[1])) return;
+  const Value &x = graph.value(node.inputs[0]), &exponent = graph.value(node.inputs[1]);
+  if (x.dtype != DType::kF32 || exponent.constant->count() != 1 || x.shape != graph.value(node.output).shape) return;
+  const ValueId base = node.inputs[0];
+  const float e = exponent.constant->data<float>()[0];
+  if (e == 2.0f) rewriter.replace(n, BinaryAttrs{BinaryKind::kMul}, {base, base});
+  if (e == 1.0f) rewriter.replace(n, UnaryAttrs{UnaryKind::kIdentity, 0, 0}, {base});
+  if (e == 0.5f) rewriter.replace(n, UnaryAttrs{UnaryKind::kSqrt, 0, 0}, {base});
+}
+
 }  // namespace
 
 void simplify(Graph& graph, const std::vector<ValueId>& keep) {
@@ -151,7 +164,10 @@ void simplify(Graph& graph, const std::vector<ValueId>& keep) {
         break;
       case OpKind::kConv:
       case OpKind::kPool: merge_pad(rewriter, n); break;
-      case OpKind::kBinary: merge_bias(graph, rewriter, n); break;
+      case OpKind::kBinary:
+        simplify_power(graph, rewriter, n);
+        if (node.op() == OpKind::kBinary) merge_bias(graph, rewriter, n);
+        break;
       default: break;
     }
     if (!rewriter.removed(n) && does_nothing(graph, node)) rewriter.bypass(n);

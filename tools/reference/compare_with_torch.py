@@ -5,7 +5,7 @@ For each model: a fixed random picture, or a photo (batch 2 where the model allo
 respect to the input; once by `actmatch run`, once by the interpreter of torch_reference.py in double precision. Errors are relative L2 norms,
 |ours - torch| / |torch|.
 
-ReLU, Clip and MaxPool decide: which side of the kink, which pixel of the window. Where the arguments are closer than rounding, fp32 and double decide
+ReLU, Clip, MaxPool and their kin decide: which side of the kink, which pixel of the window. Where the arguments are closer than rounding, fp32 and double decide
 differently, and each such flip moves the gradient by far more than rounding does; torch's own fp32 gradient is as far from its double one. So the
 gradient is judged against a double run that takes the engine's decisions (column `gradient`), read off the engine's own activations, which a copy
 of the model lists as outputs. That must not hide a wrong decision: every one that double would take otherwise is counted (`flips`), and its
@@ -40,9 +40,10 @@ BOUND = 1e-4  # fp32 against double: rounding gathers over some fifty layers
 # A flip is excused when its argument is this small beside the layer's others: what fp32 gathers by then, with room for the tails of the
 # millions of arguments. A wrong rule of the engine would show as a margin of the order of 1.
 MARGIN = 1e-3
-DECIDING = ("Relu", "Clip", "MaxPool")
+BY_INPUT = ("MaxPool", "HardSwish", "HardSigmoid", "LeakyRelu", "PRelu", "Abs", "Max", "Min")  # the decision is read off the engine's inputs
+DECIDING = ("Relu", "Clip") + BY_INPUT
 # These have kinks as well; a model with one would need its decisions here too.
-KINKED = ("LeakyRelu", "PRelu", "Abs", "HardSwish", "HardSigmoid", "Max", "Min", "ReduceMax", "ReduceMin", "GlobalMaxPool", "Elu", "Selu")
+KINKED = ("ReduceMax", "ReduceMin", "GlobalMaxPool", "Selu")
 
 
 def clean(name):
@@ -68,9 +69,13 @@ class Decisions:
     def __call__(self, node, attributes, arguments):
         if node.op_type not in DECIDING:
             return None
+        if any(a is not None and not a.is_floating_point() for a in arguments):
+            return None
         x = arguments[0]
         if node.op_type == "MaxPool":
             return self.max_pool(node, attributes, x)
+        if node.op_type in BY_INPUT:
+            return self.pieces(node, attributes, arguments)
         low, high = (0.0, None) if node.op_type == "Relu" else self.bounds(attributes, *arguments[1:])
         y = torch.from_numpy(self.values[node.output[0]])
         result, distance = x, torch.zeros_like(x)
@@ -86,6 +91,26 @@ class Decisions:
             result = torch.where(stopped, torch.full_like(x, bound), result)
         self.see(x, distance)
         self.taken += x.numel()
+        return result
+
+    def pieces(self, node, attributes, arguments):
+        """Functions of several smooth pieces that meet at kinks."""
+        kinks, functions, quantity = piecewise(node.op_type, attributes, arguments)
+        if functions is None:
+            return None
+        mine = quantity([a.detach() for a in arguments])
+        # In the engine's precision, except where it is an initializer, which has no name there.
+        engine = quantity([torch.from_numpy(self.values[n]).to(a.dtype) if n in self.values else a.detach()
+                           for n, a in zip(node.input, arguments)])
+        place, own = (torch.bucketize(q.contiguous(), torch.tensor(kinks, dtype=q.dtype)) for q in (engine, mine))
+        result = functions[0](*arguments)
+        for i, function in enumerate(functions[1:], 1):
+            result = torch.where(place == i, function(*arguments), result)
+        distance = torch.stack([(mine - k).abs() for k in kinks]).amin(0)
+        wrong = place != own
+        self.flips += int(wrong.sum())
+        self.see(mine, torch.where(wrong, distance, torch.zeros_like(distance)))
+        self.taken += wrong.numel()
         return result
 
     @staticmethod
@@ -113,6 +138,27 @@ class Decisions:
     def see(self, x, distance):
         scale = x.detach().square().mean().sqrt().clamp_min(1e-30)
         self.margin = max(self.margin, float(distance.max() / scale))
+
+
+def piecewise(kind, attributes, arguments):
+    """(kinks, a function for each piece between them, what is compared with the kinks); no functions: not two arguments."""
+    zero = torch.zeros_like
+    first = lambda a: a[0]  # noqa: E731
+    if kind == "HardSwish":
+        return [-3.0, 3.0], [lambda x: zero(x), lambda x: x * (x / 6 + 0.5), lambda x: x], first
+    if kind == "HardSigmoid":
+        alpha, beta = attributes.get("alpha", 0.2), attributes.get("beta", 0.5)
+        return [0.0, 1.0], [lambda x: zero(x), lambda x: alpha * x + beta, lambda x: torch.ones_like(x)], lambda a: alpha * a[0] + beta
+    if kind == "LeakyRelu":
+        return [0.0], [lambda x: attributes.get("alpha", 0.01) * x, lambda x: x], first
+    if kind == "PRelu":
+        return [0.0], [lambda x, slope: x * slope, lambda x, slope: x + zero(slope)], lambda a: a[0] + zero(a[1])
+    if kind == "Abs":
+        return [0.0], [lambda x: -x, lambda x: x], first
+    if len(arguments) != 2:
+        return [], None, first
+    pieces = [lambda a, b: a + zero(b), lambda a, b: b + zero(a)]
+    return [0.0], pieces if kind == "Min" else pieces[::-1], lambda a: a[0] - a[1]
 
 
 def picture(photo, preset, dims):
@@ -148,10 +194,10 @@ def list_decisions(proto, path):
     for node in proto.graph.node:
         if node.op_type not in DECIDING:
             continue
-        name = node.input[0] if node.op_type == "MaxPool" else node.output[0]
-        if name not in known:
-            known.add(name)
-            names.append(name)
+        for name in node.input if node.op_type in BY_INPUT else node.output[:1]:
+            if name and name not in known:
+                known.add(name)
+                names.append(name)
     for name in names:
         proto.graph.output.append(onnx.helper.make_tensor_value_info(name, proto.graph.output[0].type.tensor_type.elem_type, None))
     onnx.save(proto, str(path))
@@ -168,33 +214,52 @@ def torch_run(model, real, name, x, output, column, decide=None):
     return value.detach().numpy(), leaf.grad.numpy()
 
 
-def compare(actmatch, model, args, column=3):
+def make_input(args, dims):
+    """What the flags say: a photo, or noise."""
+    if args.photo:
+        return picture(args.photo, args.preset, dims)
+    return (args.scale * np.random.default_rng(args.seed).standard_normal(dims)).astype(np.float32)
+
+
+class EngineError(Exception):
+    """The engine did not do what was asked of it."""
+
+
+def compare(actmatch, model, make, column=3, plain=True):
+    """Errors of one model. `make(dims)` gives the picture; `plain`: the columns of the plain comparison too."""
     proto, name, dims = read(model)
     output = proto.graph.output[0].name
-    x = (args.scale * np.random.default_rng(args.seed).standard_normal(dims)).astype(np.float32)
-    if args.photo:
-        x = picture(args.photo, args.preset, dims)
+    x = make(dims)
     with tempfile.TemporaryDirectory() as folder:
         folder = pathlib.Path(folder)
         np.save(folder / "x.npy", x)
         names = list_decisions(proto, folder / "decisions.onnx")
 
         def engine(file, out):
-            subprocess.run([actmatch, "run", str(file), "--input", f"{name}={folder / 'x.npy'}", "--gradient", f"{output}:{column}",
-                            "--device", "cpu", "--out", str(folder / out)], check=True, stdout=subprocess.DEVNULL)
+            done = subprocess.run([actmatch, "run", str(file), "--input", f"{name}={folder / 'x.npy'}", "--gradient", f"{output}:{column}",
+                                   "--device", "cpu", "--out", str(folder / out)], stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
+            if done.returncode != 0:
+                raise EngineError(done.stderr.strip() or f"exit status {done.returncode}")
             return np.load(folder / out / f"{clean(output)}.npy"), np.load(folder / out / f"grad_{clean(name)}.npy")
         ours = engine(model, "plain")
         watched = engine(folder / "decisions.onnx", "watched")
         # More outputs must not change what is computed, otherwise the decisions would be those of another run.
         if not all(np.array_equal(a, b) for a, b in zip(ours, watched)):
-            sys.exit(f"{model}: the engine's gradient differs when inner values are outputs too")
+            raise EngineError("the engine's gradient differs when inner values are outputs too")
         values = {n: np.load(folder / "watched" / f"{clean(n)}.npy") for n in names} | {name: x}
     decisions = Decisions(values)
     same = torch_run(model, torch.float64, name, x, output, column, decisions)
-    double = torch_run(model, torch.float64, name, x, output, column)
-    single = torch_run(model, torch.float32, name, x, output, column)
-    return {"value": relative(ours[0], double[0]), "gradient": relative(ours[1], same[1]), "flips": decisions.flips, "of": decisions.taken,
-            "margin": decisions.margin, "plain": relative(ours[1], double[1]), "torch": relative(single[1], double[1])}
+    result = {"value": relative(ours[0], same[0]), "gradient": relative(ours[1], same[1]), "flips": decisions.flips, "of": decisions.taken,
+              "margin": decisions.margin}
+    if plain:
+        double = torch_run(model, torch.float64, name, x, output, column)
+        single = torch_run(model, torch.float32, name, x, output, column)
+        result |= {"value": relative(ours[0], double[0]), "plain": relative(ours[1], double[1]), "torch": relative(single[1], double[1])}
+    return result
+
+
+def is_good(r):
+    return r["value"] <= BOUND and r["gradient"] <= BOUND and r["margin"] <= MARGIN
 
 
 def main():
@@ -217,8 +282,11 @@ def main():
             subprocess.run([sys.executable, str(EXPORT / "export_torchvision.py"), name, "--out", str(models[-1]), "--weights", "none"],
                            check=True, stdout=subprocess.DEVNULL)
         for model in models:
-            r = compare(args.actmatch, model, args)
-            good = r["value"] <= BOUND and r["gradient"] <= BOUND and r["margin"] <= MARGIN
+            try:
+                r = compare(args.actmatch, model, lambda dims: make_input(args, dims))
+            except EngineError as error:
+                sys.exit(f"{model}: {error}")
+            good = is_good(r)
             failed += not good
             print(f"| {model.stem} | {r['value']:.1e} | {r['gradient']:.1e} | {r['flips']} of {r['of']} | {r['margin']:.1e} | {r['plain']:.1e} "
                   f"| {r['torch']:.1e} |{'' if good else ' FAILED'}", flush=True)

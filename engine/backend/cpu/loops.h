@@ -8,13 +8,7 @@
 #include <optional>
 
 #include "engine/backend/cpu/lowering.h"
-
-// The compiler makes one version of such a function for each instruction set and picks at load time.
-#if defined(__GNUC__) && !defined(__clang__) && defined(__x86_64__) && !defined(__SANITIZE_ADDRESS__)
-#define ACTMATCH_MULTIVERSION __attribute__((target_clones("arch=x86-64-v4", "arch=haswell", "default")))
-#else
-#define ACTMATCH_MULTIVERSION
-#endif
+#include "engine/backend/cpu/vectorise.h"
 
 namespace actmatch::cpu {
 

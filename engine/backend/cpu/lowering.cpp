@@ -173,6 +173,7 @@ Lowering::Lowering(const Graph& graph, const CompileOptions& options, const Grad
   is_exposed_.assign(values, false);
   is_wanted_.assign(values, false);
   fused_away_.assign(graph.nodes().size(), false);
+  is_swish_.assign(graph.nodes().size(), false);
   wanted_.resize(graph.nodes().size());
   for (ValueId v : graph.outputs()) is_exposed_[static_cast<size_t>(v)] = true;
   for (ValueId v : options.exposed) is_exposed_[static_cast<size_t>(v)] = true;
@@ -291,11 +292,40 @@ void Lowering::fuse_activation(NodeId id) {
   fused_away_[static_cast<size_t>(next)] = true;
 }
 
+// x sigmoid(x) where nobody else reads the sigmoid: one pass over memory in the place of two, and nothing to keep for backward but x.
+void Lowering::find_swishes() {
+  for (size_t n = 0; n < graph_.nodes().size(); ++n) {
+    const Node& node = graph_.node(static_cast<NodeId>(n));
+    const auto* product = std::get_if<BinaryAttrs>(&node.attrs);
+    if (!product || product->kind != BinaryKind::kMul || graph_.value(node.output).dtype != DType::kF32) continue;
+    for (size_t x = 0; x < 2; ++x) {
+      const ValueId gate = node.inputs[1 - x];
+      const NodeId maker = graph_.value(gate).producer;
+      if (maker < 0 || is_exposed_[static_cast<size_t>(gate)] || is_wanted_[static_cast<size_t>(gate)] ||
+          consumers_[static_cast<size_t>(gate)].size() != 1)
+        continue;
+      const Node& sigmoid = graph_.node(maker);
+      const auto* unary = std::get_if<UnaryAttrs>(&sigmoid.attrs);
+      if (!unary || unary->kind != UnaryKind::kSigmoid || sigmoid.inputs[0] != node.inputs[x]) continue;
+      is_swish_[n] = fused_away_[static_cast<size_t>(maker)] = true;
+      break;
+    }
+  }
+}
+
 void Lowering::lower_node(NodeId id) {
   node_id_ = id;
   node_ = &graph_.node(id);
-  fuse_activation(id);
-  cpu_op(node_->op()).build(*this);
+  if (is_swish_[static_cast<size_t>(id)]) {
+    activation_ = {};
+    output_value_ = node_->output;
+    const NodeId first = graph_.value(node_->inputs[0]).producer;
+    const bool gate_first = first >= 0 && fused_away_[static_cast<size_t>(first)] && graph_.node(first).output == node_->inputs[0];
+    build_swish(*this, gate_first ? 1 : 0);
+  } else {
+    fuse_activation(id);
+    cpu_op(node_->op()).build(*this);
+  }
   expose(output_value_);
   Slot* slot = value_slot(output_value_);
   if (is_wanted_[static_cast<size_t>(output_value_)] && slot->has_grad) {  // before the seed: backward, the seed has been added by then
@@ -346,6 +376,7 @@ void Lowering::run() {
     if (schedule_ && schedule_->seeded[v] && graph_.values()[v].kind != ValueKind::kActivation)
       add_seed(static_cast<ValueId>(v), value_slot(static_cast<ValueId>(v)));
   }
+  find_swishes();
   for (size_t id = 0; id < graph_.nodes().size(); ++id)
     if (!fused_away_[id]) lower_node(static_cast<NodeId>(id));
 }

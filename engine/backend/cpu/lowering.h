@@ -93,7 +93,7 @@ struct Activation {  // the epilogue fused into its producer
 };
 
 // Constants in forms of our own, as opposed to layouts that a descriptor tells.
-enum class WeightForm { kLayout, kWinograd, kWinogradTurned };
+enum class WeightForm { kLayout, kWinograd, kWinogradTurned, kPanels /* of gemm.h */, kPanelsTurned };
 
 // Constants in the layouts that primitives asked for, shared by all programs of a backend (one classifier is compiled for several batches).
 class WeightCache {
@@ -166,6 +166,7 @@ class Lowering {
   void lower_node(NodeId id);
   void expose(ValueId value);
   void fuse_activation(NodeId id);
+  void find_swishes();
 
   const Graph& graph_;
   const GradientSchedule* schedule_;
@@ -186,6 +187,7 @@ class Lowering {
   std::map<ValueId, Slot*> exposed_, seeds_, wanted_gradients_;
   std::vector<std::vector<NodeId>> consumers_;
   std::vector<bool> is_exposed_, is_wanted_, fused_away_;  // by value, by value, by node
+  std::vector<bool> is_swish_;                             // by node: a product x sigmoid(x), whose other factor is fused away
   std::vector<std::vector<bool>> wanted_;                  // by node
 };
 
@@ -206,6 +208,7 @@ void build_matmul(Lowering&);
 void build_pool(Lowering&);
 void build_reduce(Lowering&);
 void build_unary(Lowering&);
+void build_swish(Lowering&, size_t x);  // of input x of the node, which is its product with its sigmoid
 void build_binary(Lowering&);
 void build_softmax(Lowering&);
 void build_concat(Lowering&);

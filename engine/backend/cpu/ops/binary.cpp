@@ -1,14 +1,16 @@
 // Elementwise functions of two arguments. Equal shapes in one layout run straight over the buffers (a residual sum with its ReLU is one
 // pass); broadcasting runs row-major with strides, and its gradient sums over the broadcast axes.
 #include <cmath>
+#include <type_traits>
 
 #include "engine/backend/cpu/loops.h"
+#include "engine/backend/cpu/runs.h"
 
 namespace actmatch::cpu {
 
 namespace {
 
-float evaluate(BinaryKind kind, float a, float b) {
+ACTMATCH_INLINE float evaluate(BinaryKind kind, float a, float b) {
   switch (kind) {
     case BinaryKind::kAdd: return a + b;
     case BinaryKind::kSub: return a - b;
@@ -32,7 +34,7 @@ bool compare(BinaryKind kind, float a, float b) {
 }
 
 // Derivatives with respect to a and b. At a tie of min or max both get half, as PyTorch has it.
-float derivative_a(BinaryKind kind, float a, float b) {
+ACTMATCH_INLINE float derivative_a(BinaryKind kind, float a, float b) {
   switch (kind) {
     case BinaryKind::kMul: return b;
     case BinaryKind::kDiv: return 1.0f / b;
@@ -42,7 +44,7 @@ float derivative_a(BinaryKind kind, float a, float b) {
     default: return 1.0f;
   }
 }
-float derivative_b(BinaryKind kind, float a, float b) {
+ACTMATCH_INLINE float derivative_b(BinaryKind kind, float a, float b) {
   switch (kind) {
     case BinaryKind::kSub: return -1.0f;
     case BinaryKind::kMul: return a;
@@ -56,6 +58,59 @@ float derivative_b(BinaryKind kind, float a, float b) {
 bool is_sum(BinaryKind kind) { return kind == BinaryKind::kAdd || kind == BinaryKind::kSub; }
 bool keeps_zero(BinaryKind kind) {
   return is_sum(kind) || kind == BinaryKind::kMul || kind == BinaryKind::kMin || kind == BinaryKind::kMax;
+}
+
+// y[i] = f(a[i sa], b[i sb]) for strides of 0 and 1 that are not both 0.
+template <BinaryKind kind>
+ACTMATCH_MULTIVERSION void apply(float* y, const float* a, const float* b, int64_t n, bool a_moves, bool b_moves) {
+  if (a_moves && b_moves)
+    for (int64_t i = 0; i < n; ++i) y[i] = evaluate(kind, a[i], b[i]);
+  else if (a_moves)
+    for (int64_t i = 0; i < n; ++i) y[i] = evaluate(kind, a[i], *b);
+  else
+    for (int64_t i = 0; i < n; ++i) y[i] = evaluate(kind, *a, b[i]);
+}
+
+// One run of a gradient: dx[i] += dy[i] d(i) where it moves with y, otherwise the sum of them to *dx.
+template <BinaryKind kind, bool left>
+ACTMATCH_MULTIVERSION void apply_backward(float* dx, const float* dy, const float* a, const float* b, int64_t n, bool a_moves, bool b_moves) {
+  const auto d = [=](int64_t i) __attribute__((always_inline)) {
+    const float x = a[a_moves ? i : 0], z = b[b_moves ? i : 0];
+    return dy[i] * (left ? derivative_a(kind, x, z) : derivative_b(kind, x, z));
+  };
+  if (left ? a_moves : b_moves) {
+    if (a_moves && b_moves)
+      for (int64_t i = 0; i < n; ++i) dx[i] += dy[i] * (left ? derivative_a(kind, a[i], b[i]) : derivative_b(kind, a[i], b[i]));
+    else
+      for (int64_t i = 0; i < n; ++i) dx[i] += d(i);
+    return;
+  }
+  constexpr int64_t kLanes = 16;  // a fixed order of summation
+  float sums[kLanes] = {};
+  const int64_t whole = n / kLanes * kLanes;
+  for (int64_t i = 0; i < whole; i += kLanes)
+    for (int64_t k = 0; k < kLanes; ++k) sums[k] += d(i + k);
+  float sum = 0.0f;
+  for (const float s : sums) sum += s;
+  for (int64_t i = whole; i < n; ++i) sum += d(i);
+  *dx += sum;
+}
+
+template <class F>
+void dispatch(BinaryKind kind, const F& f) {
+  switch (kind) {
+#define ACTMATCH_CASE(KIND) \
+  case BinaryKind::KIND: f(std::integral_constant<BinaryKind, BinaryKind::KIND>{}); return;
+    ACTMATCH_CASE(kAdd)
+    ACTMATCH_CASE(kSub)
+    ACTMATCH_CASE(kMul)
+    ACTMATCH_CASE(kDiv)
+    ACTMATCH_CASE(kPow)
+    ACTMATCH_CASE(kMin)
+    ACTMATCH_CASE(kMax)
+#undef ACTMATCH_CASE
+    default: return;  // those that give bool
+  }
 }
 
 // Both operands in the same layout.
@@ -85,8 +140,8 @@ class SameLayoutStep : public Step {
     else if (kind_ == BinaryKind::kMul)
       put_product(y, a, b, n, false);
     else
-      parallel_ranges(n, kGrain, [&](int64_t begin, int64_t end) {
-        for (int64_t i = begin; i < end; ++i) y[i] = evaluate(kind_, a[i], b[i]);
+      dispatch(kind_, [&](auto kind) {
+        parallel_ranges(n, kGrain, [=](int64_t s, int64_t e) { apply<decltype(kind)::value>(y + s, a + s, b + s, e - s, true, true); });
       });
     if (activation_.present) activation_forward(y, activation_, n);
   }
@@ -113,10 +168,15 @@ class SameLayoutStep : public Step {
       return;
     }
     const float *a = a_->f32(), *b = b_->f32();
-    for (int64_t i = 0; i < n; ++i) {
-      const float d = dy[i] * (left ? derivative_a(kind_, a[i], b[i]) : derivative_b(kind_, a[i], b[i]));
-      dx[i] = (target.accumulate ? dx[i] : 0.0f) + d;
-    }
+    if (!target.accumulate) std::fill_n(dx, n, 0.0f);
+    dispatch(kind_, [&](auto kind) {
+      parallel_ranges(n, kGrain, [=](int64_t s, int64_t e) {
+        if (left)
+          apply_backward<decltype(kind)::value, true>(dx + s, dy + s, a + s, b + s, e - s, true, true);
+        else
+          apply_backward<decltype(kind)::value, false>(dx + s, dy + s, a + s, b + s, e - s, true, true);
+      });
+    });
   }
   BinaryKind kind_;
   Activation activation_;
@@ -128,16 +188,9 @@ class BroadcastStep : public Step {
  public:
   BroadcastStep(Lowering& l, BinaryKind kind)
       : kind_(kind), activation_(l.activation()), a_(l.input_plain(0)), b_(l.input_plain(1)), y_(l.output_plain()) {
-    const Shape& y = y_->shape;
-    const auto strides_in = [&](const Shape& x) {  // of x along the axes of y; 0 where broadcast
-      std::vector<int64_t> strides(y.size(), 0);
-      const auto own = row_major_strides(x);
-      for (size_t i = 0; i < x.size(); ++i)
-        if (x[i] != 1) strides[y.size() - x.size() + i] = own[i];
-      return strides;
-    };
-    a_strides_ = strides_in(a_->shape);
-    b_strides_ = strides_in(b_->shape);
+    runs_ = Runs<2>(y_->shape, {broadcast_strides(a_->shape, y_->shape), broadcast_strides(b_->shape, y_->shape)});
+    a_moves_ = runs_.step(0) != 0 || runs_.run() == 1;
+    b_moves_ = runs_.step(1) != 0 || runs_.run() == 1;
     reads = {a_, b_};
     writes = {y_};
     if (l.wants(0)) {
@@ -158,23 +211,32 @@ class BroadcastStep : public Step {
     }
     const float *a = a_->f32(), *b = b_->f32();
     float* y = y_->f32();
-    walk([&](int64_t i, int64_t ia, int64_t ib) { y[i] = evaluate(kind_, a[ia], b[ib]); });
+    dispatch(kind_, [&](auto kind) {
+      parallel_ranges(runs_.rows(), std::max<int64_t>(1, kGrain / std::max<int64_t>(runs_.run(), 1)), [&](int64_t begin, int64_t end) {
+        runs_.each(begin, end, [&](int64_t i, const auto& at) {
+          apply<decltype(kind)::value>(y + i, a + at[0], b + at[1], runs_.run(), a_moves_, b_moves_);
+        });
+      });
+    });
     if (activation_.present) activation_forward(y, activation_, static_cast<int64_t>(y_->floats()));
   }
   void backward() override {
     if (activation_.present) activation_backward(y_->grad, y_->f32(), activation_, static_cast<int64_t>(y_->floats()));
     const float *a = a_->f32(), *b = b_->f32(), *dy = y_->grad;
-    if (da_) {
-      float* da = a_->grad;
-      if (!da_.accumulate) std::fill_n(da, a_->floats(), 0.0f);
-      walk([&](int64_t i, int64_t ia, int64_t ib) { da[ia] += is_sum(kind_) ? dy[i] : dy[i] * derivative_a(kind_, a[ia], b[ib]); });
-    }
-    if (db_) {
-      float* db = b_->grad;
-      if (!db_.accumulate) std::fill_n(db, b_->floats(), 0.0f);
-      const float sign = kind_ == BinaryKind::kSub ? -1.0f : 1.0f;
-      walk([&](int64_t i, int64_t ia, int64_t ib) { db[ib] += is_sum(kind_) ? sign * dy[i] : dy[i] * derivative_b(kind_, a[ia], b[ib]); });
-    }
+    dispatch(kind_, [&](auto kind) {
+      if (da_) {
+        if (!da_.accumulate) std::fill_n(a_->grad, a_->floats(), 0.0f);
+        runs_.each(0, runs_.rows(), [&](int64_t i, const auto& at) {
+          apply_backward<decltype(kind)::value, true>(a_->grad + at[0], dy + i, a + at[0], b + at[1], runs_.run(), a_moves_, b_moves_);
+        });
+      }
+      if (db_) {
+        if (!db_.accumulate) std::fill_n(b_->grad, b_->floats(), 0.0f);
+        runs_.each(0, runs_.rows(), [&](int64_t i, const auto& at) {
+          apply_backward<decltype(kind)::value, false>(b_->grad + at[1], dy + i, a + at[0], b + at[1], runs_.run(), a_moves_, b_moves_);
+        });
+      }
+    });
   }
 
  private:
@@ -192,33 +254,16 @@ class BroadcastStep : public Step {
     walk([&](int64_t i, int64_t ia, int64_t ib) { y[i] = compare(kind_, a[ia], b[ib]); });
   }
   template <class Body>
-  void walk(const Body& body) const {
-    const Shape& shape = y_->shape;
-    if (shape.empty()) {
-      body(int64_t{0}, int64_t{0}, int64_t{0});
-      return;
-    }
-    const int64_t total = element_count(shape);
-    const size_t last = shape.size() - 1;
-    std::vector<int64_t> index(shape.size(), 0);
-    const int64_t sa = a_strides_[last], sb = b_strides_[last], run = shape[last];
-    int64_t ia = 0, ib = 0;
-    for (int64_t i = 0; i < total;) {
-      for (int64_t k = 0; k < run; ++k) body(i++, ia + k * sa, ib + k * sb);
-      for (size_t axis = last; axis-- > 0;) {
-        ia += a_strides_[axis];
-        ib += b_strides_[axis];
-        if (++index[axis] < shape[axis]) break;
-        ia -= a_strides_[axis] * shape[axis];
-        ib -= b_strides_[axis] * shape[axis];
-        index[axis] = 0;
-      }
-    }
+  void walk(const Body& body) const {  // every element
+    runs_.each(0, runs_.rows(), [&](int64_t i, const auto& at) {
+      for (int64_t k = 0; k < runs_.run(); ++k) body(i + k, at[0] + k * runs_.step(0), at[1] + k * runs_.step(1));
+    });
   }
   BinaryKind kind_;
   Activation activation_;
   Slot *a_, *b_, *y_;
-  std::vector<int64_t> a_strides_, b_strides_;
+  Runs<2> runs_;  // a, b
+  bool a_moves_, b_moves_;
   GradTarget da_, db_;
 };
 

@@ -1,12 +1,15 @@
-// Matrix products over leading batch axes that broadcast: y[b] = A[b] B[b] + bias. One oneDNN sgemm a matrix. How sgemm sums depends on the
-// number of rows it is given, and a picture's numbers must not depend on how many others are in the batch. So a plain matrix goes through
-// in blocks of one size: the rows of one picture where it has several (tokens, one picture's behind the other's), and a fixed few where a
-// row is a picture, as in a classifier's head.
+// Matrix products over leading batch axes that broadcast: y[b] = A[b] B[b] + bias. Many rows times frozen weights (tokens through a linear
+// layer) are one product on gemm.cpp; everything else is a oneDNN sgemm a matrix. How sgemm sums depends on the number of rows it is given,
+// and a picture's numbers must not depend on how many others are in the batch. So there a plain matrix goes through in blocks of one size:
+// the rows of one picture where it has several (one picture's behind the other's), and a fixed few where a row is a picture, as in a
+// classifier's head.
 #include <oneapi/dnnl/dnnl.h>
 
 #include <algorithm>
+#include <memory>
 
 #include "engine/backend/cpu/loops.h"
+#include "engine/backend/cpu/ops/gemm.h"
 #include "engine/backend/lowering_rules.h"
 #include "engine/core/error.h"
 
@@ -172,8 +175,84 @@ class MatMulStep : public Step {
   Scratch *forward_spare_ = nullptr, *backward_spare_ = nullptr;
 };
 
+// All rows of A times one frozen matrix.
+class FrozenMatMulStep : public Step {
+ public:
+  FrozenMatMulStep(Lowering& l, int64_t rows)
+      : forward_(rows, l.output_shape().back(), l.input_shape(0).back()), activation_(l.activation()) {
+    const int64_t N = l.output_shape().back(), K = l.input_shape(0).back();
+    const bool turned = std::get<MatMulAttrs>(l.node().attrs).transpose_b;
+    a_ = l.input_plain(0);
+    b_ = weights(l, K, N, turned);
+    reads = {a_, b_};
+    if (l.has_input(2)) {
+      bias_ = l.input_plain(2);
+      reads.push_back(bias_);
+    }
+    y_ = l.output_plain();
+    writes = {y_};
+    forward_scratch_ = add_scratch(forward_.scratch_bytes(), Scratch::When::kForward);
+    if (l.wants(0)) {
+      backward_ = std::make_unique<Gemm>(rows, K, N);
+      b_backward_ = weights(l, N, K, !turned);
+      reads.push_back(b_backward_);
+      backward_scratch_ = add_scratch(backward_->scratch_bytes(), Scratch::When::kBackward);
+      if (activation_.present) backward_reads = {y_};
+      da_.slot = a_;
+      grads = {&da_};
+    }
+  }
+  void forward() override {
+    GemmArguments g;
+    g.c = y_->f32(), g.a = a_->f32(), g.b = b_->f32(), g.bias = bias_ ? bias_->f32() : nullptr;
+    g.scratch = forward_scratch_->data;
+    forward_.run(g);
+    if (activation_.present) activation_forward(y_->f32(), activation_, static_cast<int64_t>(y_->floats()));
+  }
+  void backward() override {
+    if (activation_.present) activation_backward(y_->grad, y_->f32(), activation_, static_cast<int64_t>(y_->floats()));
+    GemmArguments g;
+    g.c = a_->grad, g.a = y_->grad, g.b = b_backward_->f32(), g.accumulate = da_.accumulate;
+    g.scratch = backward_scratch_->data;
+    backward_->run(g);
+  }
+  std::string implementation() const override { return "gemm"; }
+
+ private:
+  // The matrix that is K x N after turning.
+  static Slot* weights(Lowering& l, int64_t K, int64_t N, bool turned) {
+    return l.weights_as(1, turned ? WeightForm::kPanelsTurned : WeightForm::kPanels, Gemm::packed_floats(K, N),
+                        [&](float* packed, const float* w) { Gemm::pack(packed, w, K, N, turned); });
+  }
+
+  Gemm forward_;
+  std::unique_ptr<Gemm> backward_;
+  Activation activation_;
+  Slot *a_ = nullptr, *b_ = nullptr, *b_backward_ = nullptr, *bias_ = nullptr, *y_ = nullptr;
+  Scratch *forward_scratch_ = nullptr, *backward_scratch_ = nullptr;
+  GradTarget da_;
+};
+
+// Fewer rows a picture would not be worth the second copy of the weights: the heads of old networks have the most of them.
+constexpr int64_t kFewestRows = 8;
+
+bool suits_gemm(const Lowering& l, int64_t& rows) {
+  const Shape &a = l.input_shape(0), &b = l.input_shape(1);
+  const auto& attrs = std::get<MatMulAttrs>(l.node().attrs);
+  if (b.size() != 2 || attrs.transpose_a || !l.input_is_constant(1) || l.wants(1) || l.wants(2)) return false;
+  if (element_count(l.output_shape()) == 0) return false;
+  rows = element_count(a) / std::max<int64_t>(a.back(), 1);
+  int64_t pictures = 1;
+  for (ValueId input : l.graph().inputs())
+    if (const Shape& shape = l.graph().value(input).shape; !shape.empty()) pictures = std::max(pictures, shape[0]);
+  return a.back() > 0 && rows >= kFewestRows * pictures;
+}
+
 }  // namespace
 
-void build_matmul(Lowering& l) { MatMulStep::build(l); }
+void build_matmul(Lowering& l) {
+  if (int64_t rows = 0; suits_gemm(l, rows)) return l.add_step(std::make_unique<FrozenMatMulStep>(l, rows));
+  MatMulStep::build(l);
+}
 
 }  // namespace actmatch::cpu

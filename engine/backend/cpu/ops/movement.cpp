@@ -3,6 +3,7 @@
 #include <cstring>
 
 #include "engine/backend/cpu/loops.h"
+#include "engine/backend/cpu/runs.h"
 #include "engine/backend/lowering_rules.h"
 
 namespace actmatch::cpu {
@@ -27,17 +28,34 @@ class ReshapeStep : public Step {
   GradTarget dx_;
 };
 
+// y[a, l] = x[l, a] for one matrix: `columns` of x lie next to each other, those of y are its rows. In blocks that stay in the nearest cache.
+template <class T, bool add>
+ACTMATCH_MULTIVERSION void turn(T* y, int64_t y_row, const T* x, int64_t x_row, int64_t rows, int64_t columns) {
+  constexpr int64_t kBlock = 16;
+  for (int64_t r0 = 0; r0 < rows; r0 += kBlock)
+    for (int64_t c0 = 0; c0 < columns; c0 += kBlock) {
+      const int64_t r1 = std::min(r0 + kBlock, rows), c1 = std::min(c0 + kBlock, columns);
+      for (int64_t c = c0; c < c1; ++c)
+        for (int64_t r = r0; r < r1; ++r)
+          if constexpr (add)
+            y[c * y_row + r] += x[r * x_row + c];
+          else
+            y[c * y_row + r] = x[r * x_row + c];
+    }
+}
+
 // y[i0, i1, ...] = x[offset + sum i_k stride_k]. `onto`: every element of x is reached exactly once.
 class StridedStep : public Step {
  public:
-  StridedStep(Slot* x, Slot* y, std::vector<int64_t> strides, int64_t offset, bool onto, bool wants)
-      : x_(x), y_(y), strides_(std::move(strides)), offset_(offset), onto_(onto) {
+  StridedStep(Slot* x, Slot* y, const std::vector<int64_t>& strides, int64_t offset, bool onto, bool wants)
+      : x_(x), y_(y), runs_(y->shape, {strides}), offset_(offset), onto_(onto) {
     reads = {x};
     writes = {y};
     if (wants) {
       dx_.slot = x;
       grads = {&dx_};
     }
+    find_matrices();
   }
   void forward() override {
     switch (size_of(y_->dtype)) {
@@ -47,48 +65,90 @@ class StridedStep : public Step {
     }
   }
   void backward() override {
-    float* dx = x_->grad;
+    float* dx = x_->grad + offset_;
     const float* dy = y_->grad;
-    if (onto_ && !dx_.accumulate) {
-      walk([&](int64_t i, int64_t j) { dx[j] = dy[i]; });
+    const bool writes_all = onto_ && !dx_.accumulate;
+    if (!writes_all && !dx_.accumulate) std::fill_n(x_->grad, x_->floats(), 0.0f);
+    const int64_t n = runs_.run(), step = runs_.step(0);
+    if (matrices_ > 0) {
+      each_matrix([&](int64_t i, int64_t j) {
+        if (writes_all)
+          turn<float, false>(dx + j, step, dy + i, y_row_, columns_, n);
+        else
+          turn<float, true>(dx + j, step, dy + i, y_row_, columns_, n);
+      });
       return;
     }
-    if (!dx_.accumulate) std::fill_n(dx, x_->floats(), 0.0f);
-    walk([&](int64_t i, int64_t j) { dx[j] += dy[i]; });
+    runs_.each(0, runs_.rows(), [&](int64_t i, const auto& at) {
+      float* to = dx + at[0];
+      const float* from = dy + i;
+      if (writes_all)
+        for (int64_t k = 0; k < n; ++k) to[k * step] = from[k];
+      else if (step == 1)
+        add_to(to, from, n);
+      else
+        for (int64_t k = 0; k < n; ++k) to[k * step] += from[k];
+    });
   }
 
  private:
-  template <class T>
-  void move() {
-    const T* x = reinterpret_cast<const T*>(x_->data);
-    T* y = reinterpret_cast<T*>(y_->data);
-    walk([&](int64_t i, int64_t j) { y[i] = x[j]; });
-  }
-  template <class Body>
-  void walk(const Body& body) const {
-    const Shape& shape = y_->shape;
-    if (shape.empty()) {
-      body(int64_t{0}, offset_);
+  // Where a run of y jumps through x but another axis does not, the two make up a matrix to be turned.
+  void find_matrices() {
+    if (runs_.step(0) == 1 || runs_.step(0) == 0 || runs_.rows() == 0) return;
+    const auto& axes = runs_.outer();
+    int64_t y_stride = runs_.run();
+    for (size_t axis = axes.size(); axis-- > 0; y_stride *= axes[axis].extent) {
+      if (axes[axis].strides[0] != 1) continue;
+      turned_ = axis;
+      y_row_ = y_stride;
+      columns_ = axes[axis].extent;
+      matrices_ = runs_.rows() / columns_;
       return;
     }
-    const int64_t total = element_count(shape);
-    const size_t last = shape.size() - 1;
-    std::vector<int64_t> index(shape.size(), 0);
-    int64_t j = offset_;
-    for (int64_t i = 0; i < total;) {
-      for (int64_t k = 0; k < shape[last]; ++k) body(i++, j + k * strides_[last]);
-      for (size_t axis = last; axis-- > 0;) {
-        j += strides_[axis];
-        if (++index[axis] < shape[axis]) break;
-        j -= strides_[axis] * shape[axis];
-        index[axis] = 0;
+  }
+  template <class Body>
+  void each_matrix(const Body& body) const {  // body(where in y, where in x)
+    const auto& axes = runs_.outer();
+    parallel_ranges(matrices_, std::max<int64_t>(1, kGrain / (columns_ * runs_.run())), [&](int64_t begin, int64_t end) {
+      for (int64_t m = begin; m < end; ++m) {
+        int64_t rest = m, i = 0, j = 0, y_stride = runs_.run();
+        for (size_t axis = axes.size(); axis-- > 0;) {
+          if (axis != turned_) {
+            const int64_t index = rest % axes[axis].extent;
+            rest /= axes[axis].extent;
+            i += index * y_stride;
+            j += index * axes[axis].strides[0];
+          }
+          y_stride *= axes[axis].extent;
+        }
+        body(i, j);
       }
+    });
+  }
+  template <class T>
+  void move() {
+    const T* x = reinterpret_cast<const T*>(x_->data) + offset_;
+    T* y = reinterpret_cast<T*>(y_->data);
+    const int64_t n = runs_.run(), step = runs_.step(0);
+    if (matrices_ > 0) {
+      each_matrix([&](int64_t i, int64_t j) { turn<T, false>(y + i, y_row_, x + j, step, n, columns_); });
+      return;
     }
+    parallel_ranges(runs_.rows(), std::max<int64_t>(1, kGrain / std::max<int64_t>(n, 1)), [&](int64_t begin, int64_t end) {
+      runs_.each(begin, end, [&](int64_t i, const auto& at) {
+        if (step == 1 && n > 4)
+          std::memcpy(y + i, x + at[0], static_cast<size_t>(n) * sizeof(T));
+        else
+          for (int64_t k = 0; k < n; ++k) y[i + k] = x[at[0] + k * step];
+      });
+    });
   }
   Slot *x_, *y_;
-  std::vector<int64_t> strides_;
+  Runs<1> runs_;  // x
   int64_t offset_;
   bool onto_;
+  int64_t matrices_ = 0, columns_ = 0, y_row_ = 0;
+  size_t turned_ = 0;
   GradTarget dx_;
 };
 
@@ -182,7 +242,7 @@ void build_strided(Lowering& l) {
     for (size_t i = 0; i < x->shape.size(); ++i)
       if (x->shape[i] != 1) strides[out.size() - x->shape.size() + i] = own[i];
   }
-  l.add_step(std::make_unique<StridedStep>(x, l.output_plain(), std::move(strides), offset, onto, l.wants(0)));
+  l.add_step(std::make_unique<StridedStep>(x, l.output_plain(), strides, offset, onto, l.wants(0)));
 }
 
 void build_pad(Lowering& l) {

@@ -3,6 +3,7 @@
 #include <cmath>
 
 #include "engine/backend/cpu/loops.h"
+#include "engine/backend/cpu/runs.h"
 
 namespace actmatch::cpu {
 
@@ -78,6 +79,31 @@ class PositionSumStep : public Step {
   GradTarget dx_;
 };
 
+// One run of x: to one element of y, or element by element.
+ACTMATCH_MULTIVERSION void add_run(float* y, const float* x, int64_t n) {
+  for (int64_t i = 0; i < n; ++i) y[i] += x[i];
+}
+ACTMATCH_MULTIVERSION void take_largest(float* y, const float* x, int64_t n, float sign) {  // sign -1: smallest
+  for (int64_t i = 0; i < n; ++i) y[i] = sign * y[i] < sign * x[i] ? x[i] : y[i];
+}
+ACTMATCH_MULTIVERSION float largest_of(float y, const float* x, int64_t n, float sign) {
+  constexpr int64_t kLanes = 16;
+  float top[kLanes];
+  for (float& t : top) t = y;
+  const int64_t whole = n / kLanes * kLanes;
+  for (int64_t i = 0; i < whole; i += kLanes)
+    for (int64_t k = 0; k < kLanes; ++k) top[k] = sign * top[k] < sign * x[i + k] ? x[i + k] : top[k];
+  for (int64_t i = whole; i < n; ++i) top[0] = sign * top[0] < sign * x[i] ? x[i] : top[0];
+  for (const float t : top) y = sign * y < sign * t ? t : y;
+  return y;
+}
+ACTMATCH_MULTIVERSION void spread_run(float* dx, const float* dy, float scale, int64_t n, bool moves) {
+  if (moves)
+    for (int64_t i = 0; i < n; ++i) dx[i] += scale * dy[i];
+  else
+    for (int64_t i = 0; i < n; ++i) dx[i] += scale * *dy;
+}
+
 class ReduceStep : public Step {
  public:
   ReduceStep(Lowering& l, const ReduceAttrs& a) : attrs_(a), x_(l.input_plain(0)), y_(l.output_plain()) {
@@ -85,8 +111,9 @@ class ReduceStep : public Step {
     // Where each axis of x goes in y: its stride there, 0 when reduced.
     Shape kept = shape;
     for (int64_t axis : a.axes) kept[static_cast<size_t>(axis)] = 1;
-    y_strides_ = row_major_strides(kept);
-    for (int64_t axis : a.axes) y_strides_[static_cast<size_t>(axis)] = 0;
+    auto y_strides = row_major_strides(kept);
+    for (int64_t axis : a.axes) y_strides[static_cast<size_t>(axis)] = 0;
+    runs_ = Runs<1>(shape, {y_strides});
     count_ = 1;
     for (int64_t axis : a.axes) count_ *= shape[static_cast<size_t>(axis)];
     reads = {x_};
@@ -105,11 +132,19 @@ class ReduceStep : public Step {
     const float* x = x_->f32();
     const float start = attrs_.kind == ReduceKind::kMax ? -INFINITY : attrs_.kind == ReduceKind::kMin ? INFINITY : 0.0f;
     std::fill_n(y, y_->floats(), start);
-    switch (attrs_.kind) {
-      case ReduceKind::kMax: walk([&](int64_t i, int64_t o) { y[o] = std::max(y[o], x[i]); }); break;
-      case ReduceKind::kMin: walk([&](int64_t i, int64_t o) { y[o] = std::min(y[o], x[i]); }); break;
-      default: walk([&](int64_t i, int64_t o) { y[o] += x[i]; });
-    }
+    const bool moves = runs_.step(0) != 0;
+    const float sign = attrs_.kind == ReduceKind::kMin ? -1.0f : 1.0f;
+    const auto row = [&](int64_t i, const auto& at) {
+      if (is_extreme() && moves)
+        take_largest(y + at[0], x + i, runs_.run(), sign);
+      else if (is_extreme())
+        y[at[0]] = largest_of(y[at[0]], x + i, runs_.run(), sign);
+      else if (moves)
+        add_run(y + at[0], x + i, runs_.run());
+      else
+        y[at[0]] += sum_run(x + i, runs_.run());
+    };
+    runs_.each(0, runs_.rows(), row);
     if (attrs_.kind == ReduceKind::kMean)
       for (size_t i = 0; i < y_->floats(); ++i) y[i] /= static_cast<float>(count_);
   }
@@ -126,35 +161,21 @@ class ReduceStep : public Step {
       return;
     }
     const float scale = attrs_.kind == ReduceKind::kMean ? 1.0f / static_cast<float>(count_) : 1.0f;
-    walk([&](int64_t i, int64_t o) { dx[i] += scale * dy[o]; });
+    runs_.each(0, runs_.rows(),
+               [&](int64_t i, const auto& at) { spread_run(dx + i, dy + at[0], scale, runs_.run(), runs_.step(0) != 0); });
   }
 
  private:
   bool is_extreme() const { return attrs_.kind == ReduceKind::kMax || attrs_.kind == ReduceKind::kMin; }
   template <class Body>
   void walk(const Body& body) const {  // every element i of x in order, with its place o in y
-    const Shape& shape = x_->shape;
-    const int64_t total = element_count(shape);
-    if (shape.empty()) {
-      body(int64_t{0}, int64_t{0});
-      return;
-    }
-    std::vector<int64_t> index(shape.size(), 0);
-    const size_t last = shape.size() - 1;
-    int64_t o = 0;
-    for (int64_t i = 0; i < total;) {
-      for (int64_t k = 0; k < shape[last]; ++k) body(i++, o + k * y_strides_[last]);
-      for (size_t axis = last; axis-- > 0;) {
-        o += y_strides_[axis];
-        if (++index[axis] < shape[axis]) break;
-        o -= y_strides_[axis] * shape[axis];
-        index[axis] = 0;
-      }
-    }
+    runs_.each(0, runs_.rows(), [&](int64_t i, const auto& at) {
+      for (int64_t k = 0; k < runs_.run(); ++k) body(i + k, at[0] + k * runs_.step(0));
+    });
   }
   ReduceAttrs attrs_;
   Slot *x_, *y_;
-  std::vector<int64_t> y_strides_;
+  Runs<1> runs_;  // y
   int64_t count_ = 1;
   Scratch* ties_ = nullptr;
   GradTarget dx_;

@@ -2,10 +2,50 @@
 #include <cmath>
 
 #include "engine/backend/cpu/loops.h"
+#include "engine/backend/cpu/vector_math.h"
 
 namespace actmatch::cpu {
 
 namespace {
+
+constexpr int64_t kLanes = 16;
+
+// A line without gaps. The sums run in as many parts as there are lanes, in one order on every processor.
+ACTMATCH_MULTIVERSION void softmax_line(float* y, const float* x, int64_t n, bool log) {
+  float tops[kLanes], sums[kLanes] = {};
+  const int64_t whole = n / kLanes * kLanes;
+  for (int64_t k = 0; k < kLanes; ++k) tops[k] = -INFINITY;
+  for (int64_t i = 0; i < whole; i += kLanes)
+    for (int64_t k = 0; k < kLanes; ++k) tops[k] = x[i + k] > tops[k] ? x[i + k] : tops[k];
+  float top = -INFINITY;
+  for (const float t : tops) top = std::max(top, t);
+  for (int64_t i = whole; i < n; ++i) top = std::max(top, x[i]);
+  for (int64_t i = 0; i < n; ++i) y[i] = vector_math::exp(x[i] - top);
+  for (int64_t i = 0; i < whole; i += kLanes)
+    for (int64_t k = 0; k < kLanes; ++k) sums[k] += y[i + k];
+  float sum = 0.0f;
+  for (const float s : sums) sum += s;
+  for (int64_t i = whole; i < n; ++i) sum += y[i];
+  const float scale = 1.0f / sum, log_sum = std::log(sum);
+  if (log)
+    for (int64_t i = 0; i < n; ++i) y[i] = (x[i] - top) - log_sum;
+  else
+    for (int64_t i = 0; i < n; ++i) y[i] *= scale;
+}
+
+ACTMATCH_MULTIVERSION void softmax_line_backward(float* dx, const float* y, const float* dy, int64_t n, bool log, bool accumulate) {
+  float sums[kLanes] = {};
+  const int64_t whole = n / kLanes * kLanes;
+  for (int64_t i = 0; i < whole; i += kLanes)
+    for (int64_t k = 0; k < kLanes; ++k) sums[k] += log ? dy[i + k] : y[i + k] * dy[i + k];
+  float sum = 0.0f;
+  for (const float s : sums) sum += s;
+  for (int64_t i = whole; i < n; ++i) sum += log ? dy[i] : y[i] * dy[i];
+  for (int64_t i = 0; i < n; ++i) {
+    const float d = log ? dy[i] - vector_math::exp(y[i]) * sum : y[i] * (dy[i] - sum);
+    dx[i] = accumulate ? dx[i] + d : d;
+  }
+}
 
 class SoftmaxStep : public Step {
  public:
@@ -27,6 +67,7 @@ class SoftmaxStep : public Step {
     each_line([&](int64_t start) {
       const float* x = x_->f32() + start;
       float* y = y_->f32() + start;
+      if (inner_ == 1) return softmax_line(y, x, size_, attrs_.log);
       float top = -INFINITY;
       for (int64_t k = 0; k < size_; ++k) top = std::max(top, x[k * inner_]);
       float sum = 0.0f;
@@ -43,6 +84,7 @@ class SoftmaxStep : public Step {
     each_line([&](int64_t start) {
       const float *y = y_->f32() + start, *dy = y_->grad + start;
       float* dx = x_->grad + start;
+      if (inner_ == 1) return softmax_line_backward(dx, y, dy, size_, attrs_.log, dx_.accumulate);
       float sum = 0.0f;
       for (int64_t k = 0; k < size_; ++k) sum += attrs_.log ? dy[k * inner_] : y[k * inner_] * dy[k * inner_];
       for (int64_t k = 0; k < size_; ++k) {

@@ -4,6 +4,7 @@
 #include <cstring>
 
 #include "engine/backend/cpu/loops.h"
+#include "engine/backend/cpu/vector_math.h"
 #include "engine/graph/op_table.h"
 
 namespace actmatch::cpu {
@@ -20,26 +21,26 @@ struct Function;
 #define ACTMATCH_UNARY(KIND, VALUE, DERIVATIVE)                                                                                   \
   template <>                                                                                                                     \
   struct Function<UnaryKind::KIND> {                                                                                              \
-    static float value([[maybe_unused]] float x, [[maybe_unused]] Params p) { return VALUE; }                                     \
-    static float derivative([[maybe_unused]] float x, [[maybe_unused]] float y, [[maybe_unused]] Params p) { return DERIVATIVE; } \
+    ACTMATCH_INLINE static float value([[maybe_unused]] float x, [[maybe_unused]] Params p) { return VALUE; }                     \
+    ACTMATCH_INLINE static float derivative([[maybe_unused]] float x, [[maybe_unused]] float y, [[maybe_unused]] Params p) { return DERIVATIVE; } \
   };
 ACTMATCH_UNARY(kRelu, x > 0.0f ? x : 0.0f, y > 0.0f ? 1.0f : 0.0f)
 ACTMATCH_UNARY(kLeakyRelu, x >= 0.0f ? x : p.alpha * x, x > 0.0f ? 1.0f : p.alpha)
 ACTMATCH_UNARY(kClip, std::min(std::max(x, p.alpha), p.beta), x > p.alpha && x < p.beta ? 1.0f : 0.0f)
-ACTMATCH_UNARY(kSigmoid, 1.0f / (1.0f + std::exp(-x)), y*(1.0f - y))
-ACTMATCH_UNARY(kTanh, std::tanh(x), 1.0f - y * y)
-ACTMATCH_UNARY(kExp, std::exp(x), y)
+ACTMATCH_UNARY(kSigmoid, vector_math::sigmoid(x), y*(1.0f - y))
+ACTMATCH_UNARY(kTanh, vector_math::tanh(x), 1.0f - y * y)
+ACTMATCH_UNARY(kExp, vector_math::exp(x), y)
 ACTMATCH_UNARY(kLog, std::log(x), 1.0f / x)
 ACTMATCH_UNARY(kSqrt, std::sqrt(x), 0.5f / y)
 ACTMATCH_UNARY(kReciprocal, 1.0f / x, -y* y)
 ACTMATCH_UNARY(kNeg, -x, -1.0f)
 ACTMATCH_UNARY(kAbs, std::fabs(x), x > 0.0f ? 1.0f : (x < 0.0f ? -1.0f : 0.0f))
-ACTMATCH_UNARY(kErf, std::erf(x), 1.1283791671f * std::exp(-x * x))
+ACTMATCH_UNARY(kErf, vector_math::erf(x), 1.1283791671f * vector_math::exp(-x * x))
 ACTMATCH_UNARY(kHardSigmoid, std::min(std::max(p.alpha* x + p.beta, 0.0f), 1.0f),
                p.alpha* x + p.beta > 0.0f && p.alpha * x + p.beta < 1.0f ? p.alpha : 0.0f)
 ACTMATCH_UNARY(kHardSwish, x* std::min(std::max(x / 6.0f + 0.5f, 0.0f), 1.0f), x <= -3.0f ? 0.0f : (x >= 3.0f ? 1.0f : x / 3.0f + 0.5f))
-ACTMATCH_UNARY(kElu, x > 0.0f ? x : p.alpha * std::expm1(x), x > 0.0f ? 1.0f : p.alpha * std::exp(x))
-ACTMATCH_UNARY(kSoftplus, std::max(x, 0.0f) + std::log1p(std::exp(-std::fabs(x))), 1.0f / (1.0f + std::exp(-x)))
+ACTMATCH_UNARY(kElu, x > 0.0f ? x : p.alpha * vector_math::expm1_of_negative(x), x > 0.0f ? 1.0f : p.alpha * vector_math::exp(x))
+ACTMATCH_UNARY(kSoftplus, vector_math::softplus(x), vector_math::sigmoid(x))
 ACTMATCH_UNARY(kFloor, std::floor(x), 0.0f)
 ACTMATCH_UNARY(kCeil, std::ceil(x), 0.0f)
 ACTMATCH_UNARY(kRound, std::nearbyint(x), 0.0f)
@@ -98,6 +99,19 @@ void dispatch(UnaryKind kind, const F& f) {
   }
 }
 
+// The loops by themselves, so that there is one for each instruction set.
+template <class F>
+ACTMATCH_MULTIVERSION void apply(float* y, const float* x, int64_t n, Params p) {
+  for (int64_t i = 0; i < n; ++i) y[i] = F::value(x[i], p);
+}
+template <class F>
+ACTMATCH_MULTIVERSION void apply_backward(float* dx, const float* dy, const float* x, const float* y, int64_t n, Params p, bool accumulate) {
+  if (accumulate)
+    for (int64_t i = 0; i < n; ++i) dx[i] += dy[i] * F::derivative(x[i], y[i], p);
+  else
+    for (int64_t i = 0; i < n; ++i) dx[i] = dy[i] * F::derivative(x[i], y[i], p);
+}
+
 bool keeps_zero(const UnaryAttrs& a) {
   switch (a.kind) {
     case UnaryKind::kClip: return a.alpha <= 0.0f && a.beta >= 0.0f;
@@ -147,9 +161,7 @@ class UnaryStep : public Step {
     dispatch(attrs_.kind, [&](auto f) {
       const float* x = x_->f32();
       float* y = y_->f32();
-      parallel_ranges(static_cast<int64_t>(y_->floats()), kGrain, [=](int64_t b, int64_t e) {
-        for (int64_t i = b; i < e; ++i) y[i] = decltype(f)::value(x[i], p);
-      });
+      parallel_ranges(static_cast<int64_t>(y_->floats()), kGrain, [=](int64_t b, int64_t e) { apply<decltype(f)>(y + b, x + b, e - b, p); });
     });
   }
   void backward() override {
@@ -158,12 +170,8 @@ class UnaryStep : public Step {
       const float *x = x_->f32(), *y = y_->f32(), *dy = y_->grad;
       float* dx = x_->grad;
       const bool accumulate = dx_.accumulate;
-      parallel_ranges(static_cast<int64_t>(y_->floats()), kGrain, [=](int64_t b, int64_t e) {
-        if (accumulate)
-          for (int64_t i = b; i < e; ++i) dx[i] += dy[i] * decltype(f)::derivative(x[i], y[i], p);
-        else
-          for (int64_t i = b; i < e; ++i) dx[i] = dy[i] * decltype(f)::derivative(x[i], y[i], p);
-      });
+      parallel_ranges(static_cast<int64_t>(y_->floats()), kGrain,
+                      [=](int64_t b, int64_t e) { apply_backward<decltype(f)>(dx + b, dy + b, x + b, y + b, e - b, p, accumulate); });
     });
   }
 
@@ -173,7 +181,46 @@ class UnaryStep : public Step {
   GradTarget dx_;
 };
 
+struct Swish {
+  ACTMATCH_INLINE static float value(float x, Params) { return x * vector_math::sigmoid(x); }
+  ACTMATCH_INLINE static float derivative(float x, float, Params) {
+    const float s = vector_math::sigmoid(x);
+    return s * (1.0f + x * (1.0f - s));
+  }
+};
+
+class SwishStep : public Step {
+ public:
+  SwishStep(Lowering& l, size_t x) : x_(l.input(x)), y_(l.output(x_->desc)) {
+    reads = {x_};
+    writes = {y_};
+    if (!l.wants(x)) return;
+    dx_.slot = x_;
+    grads = {&dx_};
+    backward_reads = {x_};
+  }
+  void forward() override {
+    const float* x = x_->f32();
+    float* y = y_->f32();
+    parallel_ranges(static_cast<int64_t>(y_->floats()), kGrain, [=](int64_t b, int64_t e) { apply<Swish>(y + b, x + b, e - b, {}); });
+  }
+  void backward() override {
+    const float *x = x_->f32(), *dy = y_->grad;
+    float* dx = x_->grad;
+    parallel_ranges(static_cast<int64_t>(y_->floats()), kGrain, [=, accumulate = dx_.accumulate](int64_t b, int64_t e) {
+      apply_backward<Swish>(dx + b, dy + b, x + b, x + b, e - b, {}, accumulate);
+    });
+  }
+  std::string implementation() const override { return "swish"; }
+
+ private:
+  Slot *x_, *y_;
+  GradTarget dx_;
+};
+
 }  // namespace
+
+void build_swish(Lowering& l, size_t x) { l.add_step(std::make_unique<SwishStep>(l, x)); }
 
 void build_unary(Lowering& l) {
   const bool integers = l.graph().value(l.node().output).dtype == DType::kI64;
