@@ -39,6 +39,15 @@ target_link_libraries(actmatch_turbojpeg INTERFACE ${ACTMATCH_TURBOJPEG_LIBRARY}
 find_path(ACTMATCH_STB_INCLUDE stb/stb_image.h REQUIRED)
 add_library(actmatch_stb INTERFACE)
 target_include_directories(actmatch_stb SYSTEM INTERFACE ${ACTMATCH_STB_INCLUDE})
+# libcsv: tables of pictures.
+find_path(ACTMATCH_CSV_INCLUDE csv.h)
+find_library(ACTMATCH_CSV_LIBRARY NAMES libcsv.a csv)
+if(NOT ACTMATCH_CSV_INCLUDE OR NOT ACTMATCH_CSV_LIBRARY)
+  message(FATAL_ERROR "libcsv not found: install libcsv-dev")
+endif()
+add_library(actmatch_csv INTERFACE)
+target_include_directories(actmatch_csv SYSTEM INTERFACE ${ACTMATCH_CSV_INCLUDE})
+target_link_libraries(actmatch_csv INTERFACE ${ACTMATCH_CSV_LIBRARY})
 find_package(CLI11 REQUIRED)
 find_package(nlohmann_json REQUIRED)
 

@@ -1,0 +1,47 @@
+// Many records as one table: for each method (and variant) and metric the mean, the median and the mean's interval.
+#pragma once
+
+#include <map>
+#include <string>
+#include <vector>
+
+#include "engine/evaluate/run_folder.h"
+#include "engine/evaluate/statistics.h"
+
+namespace actmatch {
+
+struct MetricColumn {
+  std::string name, unit, about;
+  int direction = 0;  // 1: larger is better; -1: smaller; 0: neither
+};
+
+struct SummaryRow {
+  std::string method, variant;
+  std::string label() const { return variant.empty() ? method : method + " [" + variant + "]"; }
+  int64_t failed = 0;
+  std::vector<std::string> pictures;                   // those with figures; for people
+  std::vector<std::string> overlays;                   // one each: the path of a drawing, empty where there is none
+  std::map<std::string, std::vector<double>> figures;  // by metric, one each; NaN where a picture has none
+  std::map<std::string, Statistics> metrics;           // of these; a metric nobody has a figure for is missing
+  std::map<std::string, std::vector<double>> curves;   // means of the records' curves, point by point
+  Statistics seconds;
+};
+
+struct Summary {
+  std::vector<MetricColumn> columns;
+  std::vector<SummaryRow> rows;  // as they first appear
+  size_t records = 0, pictures = 0, unreadable = 0;
+};
+
+// Joins runs; the same picture, class, method, variant and seed in two of them counts once, the later run's. Figures of several seeds are
+// averaged for each picture first, so that the interval is that over pictures. A picture that several seeds have masks of adds
+// "seed_agreement", the mean over pairs of |A and B| / |A or B| (up), from the masks the records point to.
+Summary summarise(const std::vector<std::string>& folders);
+
+// The place of the best mean of a column among the rows; -1 where there is none or the column has no direction.
+int64_t best_row(const Summary& summary, const MetricColumn& column);
+
+// All records as a table, a row each: run, image, asked_class, class, method, variant, seed, status, error, seconds, passes, the metrics.
+std::string records_as_csv(const std::vector<std::string>& folders);
+
+}  // namespace actmatch
