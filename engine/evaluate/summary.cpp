@@ -43,6 +43,13 @@ double iou(const std::vector<uint8_t>& a, const std::vector<uint8_t>& b) {
   return either == 0 ? 1.0 : static_cast<double>(both) / static_cast<double>(either);
 }
 
+// An object inside the record; an empty one where there is none.
+const Json& object_at(const Json& record, const char* key) {
+  static const Json empty = Json::object();
+  const auto it = record.find(key);
+  return it != record.end() && it->is_object() ? *it : empty;
+}
+
 double mean_of(const std::vector<double>& values) {
   double sum = 0;
   for (double v : values) sum += v;
@@ -63,9 +70,9 @@ std::vector<double> mean_curve(const std::vector<std::vector<double>>& curves) {
 }
 
 void take(Group& group, const Json& record, const std::string& folder) {
-  for (const auto& [name, value] : record.value("metrics", Json::object()).items())
+  for (const auto& [name, value] : object_at(record, "metrics").items())
     if (value.is_number() && std::isfinite(value.get<double>())) group.metrics[name].push_back(value.get<double>());
-  for (const auto& [name, values] : record.value("curves", Json::object()).items())
+  for (const auto& [name, values] : object_at(record, "curves").items())
     if (values.is_array() && !values.empty() && std::all_of(values.begin(), values.end(), [](const Json& v) { return v.is_number(); }))
       add_curves(group.curves, name, values.get<std::vector<double>>());
   if (record.contains("seconds")) group.seconds.push_back(record["seconds"].get<double>());
@@ -100,7 +107,8 @@ Summary summarise(const std::vector<std::string>& folders) {
   Summary summary;
   for (const std::string& folder : folders) {
     RunRecords run = read_run(folder);
-    for (const Json& metric : run.settings.value("metrics", Json::array())) {
+    const Json metrics = run.settings.value("metrics", Json::array());
+    for (const Json& metric : metrics) {
       const MetricColumn column{metric.value("name", ""), metric.value("unit", ""), metric.value("about", ""),
                                 metric.value("direction", 0)};
       if (std::none_of(summary.columns.begin(), summary.columns.end(), [&](const MetricColumn& c) { return c.name == column.name; }))
@@ -183,7 +191,7 @@ std::string records_as_csv(const std::vector<std::string>& folders) {
   std::vector<std::pair<std::string, Json>> records;
   for (const std::string& folder : folders)
     for (Json& record : read_run(folder).records) {
-      for (const auto& [name, value] : record.value("metrics", Json::object()).items())
+      for (const auto& [name, value] : object_at(record, "metrics").items())
         if (std::find(metrics.begin(), metrics.end(), name) == metrics.end()) metrics.push_back(name);
       records.emplace_back(folder, std::move(record));
     }
@@ -199,7 +207,7 @@ std::string records_as_csv(const std::vector<std::string>& folders) {
   for (const auto& [folder, record] : records) {
     row = {folder};
     for (const std::string& field : plain) row.push_back(text(record, field));
-    const Json figures = record.value("metrics", Json::object());
+    const Json& figures = object_at(record, "metrics");
     for (const std::string& metric : metrics) row.push_back(text(figures, metric));
     csv += csv_line(row);
   }
