@@ -187,11 +187,11 @@ TEST(ResultLog, KilledAtAnyMomentItLosesNothing) {
       }
     }
     close(pipe_ends[1]);
-    usleep(static_cast<useconds_t>(2000 + round * 577 % 4000));
+    char buffer[4096];
+    size_t told = read(pipe_ends[0], buffer, 1) == 1 ? 1 : 0;  // records that the process knew to be there; it has started
+    usleep(static_cast<useconds_t>(round * 577 % 4000));
     kill(child, SIGKILL);
     waitpid(child, nullptr, 0);
-    size_t told = 0;  // records that the process knew to be there
-    char buffer[4096];
     for (ssize_t got; (got = read(pipe_ends[0], buffer, sizeof(buffer))) > 0;) told += static_cast<size_t>(got);
     close(pipe_ends[0]);
     const std::vector<std::string> lines = read_log(path);
