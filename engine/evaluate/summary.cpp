@@ -6,7 +6,6 @@
 #include <iterator>
 #include <set>
 
-#include "engine/evaluate/csv.h"
 #include "engine/image/decode.h"
 
 namespace actmatch {
@@ -182,36 +181,6 @@ int64_t best_row(const Summary& summary, const MetricColumn& column) {
       best = static_cast<int64_t>(r), best_mean = it->second.mean;
   }
   return best;
-}
-
-std::string records_as_csv(const std::vector<std::string>& folders) {
-  const std::vector<std::string> plain{"image", "asked_class", "class", "class_name", "method", "variant",
-                                       "seed",  "status",      "error", "seconds",    "passes"};
-  std::vector<std::string> metrics;
-  std::vector<std::pair<std::string, Json>> records;
-  for (const std::string& folder : folders)
-    for (Json& record : read_run(folder).records) {
-      for (const auto& [name, value] : object_at(record, "metrics").items())
-        if (std::find(metrics.begin(), metrics.end(), name) == metrics.end()) metrics.push_back(name);
-      records.emplace_back(folder, std::move(record));
-    }
-  const auto text = [](const Json& object, const std::string& key) -> std::string {
-    const auto it = object.find(key);
-    if (it == object.end() || it->is_null()) return "";
-    return it->is_string() ? it->get<std::string>() : it->dump();
-  };
-  CsvRow row{"run"};
-  row.insert(row.end(), plain.begin(), plain.end());
-  row.insert(row.end(), metrics.begin(), metrics.end());
-  std::string csv = csv_line(row);
-  for (const auto& [folder, record] : records) {
-    row = {folder};
-    for (const std::string& field : plain) row.push_back(text(record, field));
-    const Json& figures = object_at(record, "metrics");
-    for (const std::string& metric : metrics) row.push_back(text(figures, metric));
-    csv += csv_line(row);
-  }
-  return csv;
 }
 
 }  // namespace actmatch

@@ -41,7 +41,4 @@ Summary summarise(const std::vector<std::string>& folders);
 // The place of the best mean of a column among the rows; -1 where there is none or the column has no direction.
 int64_t best_row(const Summary& summary, const MetricColumn& column);
 
-// All records as a table, a row each: run, image, asked_class, class, method, variant, seed, status, error, seconds, passes, the metrics.
-std::string records_as_csv(const std::vector<std::string>& folders);
-
 }  // namespace actmatch

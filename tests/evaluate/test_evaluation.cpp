@@ -8,6 +8,7 @@
 
 #include <fstream>
 
+#include "engine/evaluate/record_table.h"
 #include "engine/evaluate/summary_page.h"
 #include "engine/image/draw.h"
 #include "engine/image/file.h"
@@ -265,11 +266,24 @@ TEST(Summary, SeedsAreAveragedForEachPictureAndTheirMasksCompared) {
 TEST_F(EvaluationTest, TheTableOfRecords) {
   examiner_.failing = "two";
   run(1);
-  const std::string csv = records_as_csv({path_});
+  const std::string csv = as_csv(record_table({path_}));
   const std::string head = "run,image,asked_class,class,class_name,method,variant,seed,status,error,seconds,passes,area,p_ratio\r\n";
   EXPECT_EQ(csv.substr(0, head.size()), head);
   EXPECT_NE(csv.find(path_ + ",p0.jpg,,3,,one,,0,ok,,0.5,,0.1,\r\n"), std::string::npos) << csv;
   EXPECT_NE(csv.find(",two,steps=7,0,failed,not with this model,"), std::string::npos) << csv;
+}
+
+TEST_F(EvaluationTest, ParquetIsWrittenOrRefused) {
+  run(2);
+  const RecordTable table = record_table({path_});
+#ifdef ACTMATCH_ARROW
+  const std::string bytes = as_parquet(table);  // starts and ends with the format's mark
+  ASSERT_GT(bytes.size(), 8u);
+  EXPECT_EQ(bytes.substr(0, 4), "PAR1");
+  EXPECT_EQ(bytes.substr(bytes.size() - 4), "PAR1");
+#else
+  expect_error(ErrorCode::kUnsupported, {"Apache Arrow", "CSV"}, [&] { as_parquet(table); });
+#endif
 }
 
 TEST_F(EvaluationTest, ThePageIsWholeAndStandsAlone) {
