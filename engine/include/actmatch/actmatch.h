@@ -289,6 +289,24 @@ ACTMATCH_API int actmatch_verification_passed(const actmatch_verification* verif
 ACTMATCH_API size_t actmatch_verification_count(const actmatch_verification* verification);
 ACTMATCH_API actmatch_status actmatch_verification_claim(const actmatch_verification* verification, size_t index, actmatch_claim* claim);
 
+/* --- evaluations of whole data sets ------------------------------------------------------------------------------------------------- */
+
+typedef struct actmatch_comparison_options {
+  size_t struct_size;
+  const char* html;    /* NULL (default): no page; otherwise where the self-contained page goes */
+  const char* csv;     /* likewise: all records, a row each */
+  const char* parquet; /* the same as Apache Parquet; ACTMATCH_UNSUPPORTED where the build has no Apache Arrow */
+  int64_t gallery;     /* pictures drawn on the page; default 12 */
+} actmatch_comparison_options;
+
+ACTMATCH_API void actmatch_comparison_options_init(actmatch_comparison_options* options);
+/* Joins the folders of evaluations and sums them up; writes what the options ask for, each file atomically. The table as a JSON object:
+ * pictures, records, unreadable, metrics (name, unit, direction: 1 where more is better, -1 where less is, 0; about; best: the place of the
+ * best row, -1 for none) and rows (method, variant, pictures, failed, seconds, metrics: for each name count, mean, median, low and high,
+ * the last two the mean's 95 % interval by bootstrap over the pictures). Lives until the thread's next call. */
+ACTMATCH_API actmatch_status actmatch_compare(const char* const* folders, size_t count, const actmatch_comparison_options* options,
+                                              const char** json);
+
 #ifdef __cplusplus
 }
 #endif

@@ -386,5 +386,26 @@ inline std::vector<Claim> verify(const std::string& result_json_path, const Veri
   return claims;
 }
 
+// As actmatch_comparison_options.
+struct ComparisonOptions {
+  std::optional<std::string> html, csv, parquet;
+  int64_t gallery = 12;
+};
+
+// Evaluations summed up: the table as JSON.
+inline std::string compare(const std::vector<std::string>& folders, const ComparisonOptions& options = {}) {
+  actmatch_comparison_options o;
+  actmatch_comparison_options_init(&o);
+  o.html = detail::or_null(options.html);
+  o.csv = detail::or_null(options.csv);
+  o.parquet = detail::or_null(options.parquet);
+  o.gallery = options.gallery;
+  std::vector<const char*> paths;
+  for (const std::string& folder : folders) paths.push_back(folder.c_str());
+  const char* json = nullptr;
+  check(actmatch_compare(paths.data(), paths.size(), &o, &json));
+  return json;
+}
+
 }  // namespace v1
 }  // namespace actmatch
