@@ -8,6 +8,7 @@
 #include "engine/api/watch.h"
 #include "engine/core/error.h"
 #include "engine/image/file.h"
+#include "engine/methods/registry.h"
 
 namespace actmatch::api {
 
@@ -93,20 +94,49 @@ ExplainInput make_input(const ClassifierShape& shape, const Image& fitted, const
 ExplainSession::ExplainSession(std::shared_ptr<ModelSession> model, const actmatch_explain_options& options)
     : model_(std::move(model)),
       classifier_(model_->classifier()),
-      recipe_(load_recipe(options.recipe ? options.recipe : "default", options.robust != 0)),
       settings_(settings_of(options)) {
-  if (options.generator) recipe_.use_generator(generator_kind(options.generator));
-  if (options.steps > 0) recipe_.steps = options.steps;
   choose_preprocess(options);
   choose_labels(options);
   if (options.class_name) label_ = labels_.find(options.class_name, classifier_.shape().classes);
   network_colour(preprocess_, static_cast<int>(classifier_.shape().channels), {});  // do preprocessing and model go together?
-  explainer_ = std::make_unique<Explainer>(classifier_, recipe_);
+  choose_method(options);
   common_.model = model_->path();
   common_.model_sha256 = model_->sha256();
   common_.device = device();
   common_.precision = precision();
   common_.preprocess = preprocess_to_json(preprocess_);
+}
+
+void ExplainSession::choose_method(const actmatch_explain_options& options) {
+  MethodRecipe chosen = load_method_recipe(options.method ? options.method : "", options.recipe ? options.recipe : "default");
+  const bool robust = options.robust != 0;
+  how_.method = chosen.method;
+  how_.options = nlohmann::ordered_json::object();
+  if (chosen.method == kMainMethod) {
+    Recipe recipe = load_recipe(options.recipe ? options.recipe : "default", robust);
+    if (options.generator) recipe.use_generator(generator_kind(options.generator));
+    if (options.steps > 0) recipe.steps = options.steps;
+    how_.recipe = recipe.name;
+    how_.generator = name_of(recipe.generator.kind);
+    how_.steps = recipe.steps;
+    explainer_ = std::make_unique<Explainer>(classifier_, recipe);
+    return;
+  }
+  const auto refuse = [&](const std::string& what) {
+    throw Error(ErrorCode::kInvalidArgument, "the method '" + chosen.method + "' has no " + what);
+  };
+  if (options.generator) refuse("generator; leave it out");
+  if (options.steps > 0) chosen.options["steps"] = options.steps;
+  try {
+    MadeMethod made = make_method(classifier_, chosen, robust);
+    how_.options = made.options;
+    explainer_ = std::make_unique<Explainer>(classifier_, std::move(made.method));
+  } catch (const Error& e) {
+    if (options.steps > 0 && std::string(e.what()).find("'steps' is not a key") != std::string::npos) refuse("steps; leave them out");
+    throw;
+  }
+  how_.recipe = chosen.name;
+  how_.steps = how_.options.value("steps", int64_t{0});
 }
 
 void ExplainSession::choose_preprocess(const actmatch_explain_options& options) {
@@ -142,11 +172,13 @@ nlohmann::ordered_json ExplainSession::info() const {
   return {{"model", model_->path()},
           {"device", model_->backend().name()},
           {"precision", precision()},
-          {"recipe", recipe_.name},
-          {"generator", name_of(recipe_.generator.kind)},
-          {"steps", recipe_.steps},
+          {"method", how_.method},
+          {"recipe", how_.recipe},
+          {"generator", how_.generator.empty() ? nlohmann::ordered_json(nullptr) : nlohmann::ordered_json(how_.generator)},
+          {"options", how_.options},
+          {"steps", how_.steps},
           {"operating_point", operating_point(settings_)},
-          {"taps", explainer_->tap_names()},
+          {"taps", explainer_->optimiser() ? explainer_->optimiser()->tap_names() : std::vector<std::string>()},
           {"width", shape.width},
           {"height", shape.height},
           {"classes", shape.classes},
@@ -194,7 +226,7 @@ Result ExplainSession::finish(PreparedPicture picture, Explainer::Outcome outcom
   const bool grey = preprocess_.grey || channels == 1;
   Image shown = grey ? from_network(picture.input.x, preprocess_, channels, width, height) : picture.fitted;
   const Image background = from_network(picture.input.colour, preprocess_, channels, 1, 1);
-  return Result(std::move(outcome), std::move(provenance), recipe_, settings_, std::move(picture.fitted), std::move(shown),
+  return Result(std::move(outcome), std::move(provenance), how_, settings_, std::move(picture.fitted), std::move(shown),
                 {background.rgb[0], background.rgb[1], background.rgb[2]});
 }
 

@@ -56,10 +56,12 @@ class ExplainSession {
   const ModelSession& model() const { return *model_; }
   std::string device() const { return model_->backend().name(); }
   std::string precision() const { return actmatch::name_of(model_->backend().precision()); }
-  const Recipe& recipe() const { return recipe_; }
+  const HowFound& how() const { return how_; }
   const ExplainSettings& settings() const { return settings_; }
 
  private:
+  // Makes the explainer of the method that the options name, or their recipe.
+  void choose_method(const actmatch_explain_options& options);
   void choose_preprocess(const actmatch_explain_options& options);
   void choose_labels(const actmatch_explain_options& options);
   // Any thread may call these two.
@@ -70,7 +72,7 @@ class ExplainSession {
 
   std::shared_ptr<ModelSession> model_;
   Classifier& classifier_;
-  Recipe recipe_;
+  HowFound how_;
   ExplainSettings settings_;
   Preprocess preprocess_;
   Labels labels_;

@@ -27,7 +27,7 @@ std::string progress_text(const Progress& p) {
   std::string text = p.phase;
   if (p.instance > 1) text += " (instance " + std::to_string(p.instance) + ")";
   if (p.steps > 0) text += " " + std::to_string(p.step) + "/" + std::to_string(p.steps);
-  text += "  area " + format("%.1f %%", 100 * p.area);
+  if (p.area > 0) text += "  area " + format("%.1f %%", 100 * p.area);
   if (p.steps > 0) text += "  " + clock(p.seconds_left) + " left";
   for (size_t i = 0; i < p.terms; ++i) text += std::string("  ") + p.term_names[i] + " " + format("%.3g", p.term_values[i]);
   return text;
@@ -116,7 +116,7 @@ class Run {
     }
     shown_ = p.picture;
     step_ = p.step;
-    if (p.area == 0 || !line_.wants_update()) return;
+    if ((p.area == 0 && p.steps == 0) || !line_.wants_update()) return;
     std::string prefix;
     if (images_.size() > 1) prefix = "[" + std::to_string(p.picture + 1) + "/" + std::to_string(images_.size()) + "] ";
     prefix += file_name(images_[p.picture]);
@@ -135,6 +135,12 @@ class Run {
   size_t shown_ = SIZE_MAX, last_ = 0;
   int64_t step_ = 0;
 };
+
+std::string method_names() {
+  std::string list;
+  for (const auto& m : nlohmann::json::parse(methods_json())) list += (list.empty() ? "" : ", ") + m["name"].get<std::string>();
+  return list;
+}
 
 int explain(const ExplainFlags& flags) {
   watch_for_interrupt();
@@ -167,9 +173,12 @@ void add_explain(CLI::App& app, Action& action) {
                 "result.json}, further instances in PICTURE/instance_2, ...; pictures of one name get _2, _3, ...")
       ->required();
   c->add_option("--class", o.class_name, "class to explain, by index or name (default: each picture's top class)");
-  c->add_option("--recipe", o.recipe, "how to optimise: 'default', 'paper', or a JSON file");
-  c->add_option("--generator", o.generator, "csae, unet or grid (default: the recipe's)")->check(CLI::IsMember({"csae", "unet", "grid"}));
-  c->add_option("--steps", o.steps, "optimisation steps (default: the recipe's)")->check(CLI::Range(int64_t{1}, int64_t{1000000}));
+  c->add_option("--method", o.method,
+                "what ranks the pixels: " + method_names() + " (default: the recipe's, otherwise activation-matching)");
+  c->add_option("--recipe", o.recipe, "the method's options: 'default', another built-in recipe such as 'paper', or a JSON file");
+  c->add_option("--generator", o.generator, "of activation matching: csae, unet or grid (default: the recipe's)")
+      ->check(CLI::IsMember({"csae", "unet", "grid"}));
+  c->add_option("--steps", o.steps, "steps of a method that has some (default: the recipe's)")->check(CLI::Range(int64_t{1}, int64_t{1000000}));
   c->add_option("--seed", o.seed, "same seed, same mask")->capture_default_str();
   add_device_flags(*c, flags->device);
   add_precision_flag(*c, flags->device);

@@ -121,16 +121,19 @@ ACTMATCH_API actmatch_status actmatch_model_run(actmatch_model* model, const act
 typedef struct actmatch_explainer actmatch_explainer;
 typedef struct actmatch_result actmatch_result;
 
+/* The methods there are, as a JSON array of objects: name, about. What comes after the map (level set, pruning, checks) is the same for all. */
+ACTMATCH_API actmatch_status actmatch_methods_json(const char** json);
+
 typedef struct actmatch_explain_options {
   size_t struct_size;
-  const char* recipe;     /* name of a built-in recipe or path of a JSON file; default "default" */
-  const char* generator;  /* "csae", "unet", "grid"; default: the recipe's */
+  const char* recipe;     /* name of a built-in recipe or path of a JSON file, with the method's options; default "default" */
+  const char* generator;  /* "csae", "unet", "grid", of activation matching alone; default: the recipe's */
   const char* class_name; /* index or name of the class to explain; default: the picture's top class */
   const char* preprocess; /* preset or JSON file; default: the model's .preprocess.json beside it, otherwise "imagenet" */
   const char* labels;     /* text file, a class name a line; default: the model's .labels.txt beside it, otherwise none */
   const char* resize;     /* "short-side", "stretch", "none"; default: as the preprocessing says */
   double resize_ratio;    /* short side over the model's size, 1..4; 0: as the preprocessing says */
-  int64_t steps;          /* 0: the recipe's */
+  int64_t steps;          /* 0: the recipe's; refused for methods that have none */
   uint64_t seed;
   int robust;          /* operating point: 0 sufficient (default), 1 robust */
   double tau;          /* p(e) must be at least tau * p(x); default 0.5 */
@@ -138,6 +141,7 @@ typedef struct actmatch_explain_options {
   int64_t backgrounds; /* K random backgrounds; default 32 */
   int64_t tile;        /* side of the tiles of the certificate of minimality, pixels; default 8 */
   int64_t instances;   /* at most so many disjoint explanations of one picture; default 1 */
+  const char* method;  /* a name of actmatch_methods_json; default: the recipe's, otherwise "activation-matching" */
 } actmatch_explain_options;
 
 ACTMATCH_API void actmatch_explain_options_init(actmatch_explain_options* options);
@@ -145,9 +149,10 @@ ACTMATCH_API void actmatch_explain_options_init(actmatch_explain_options* option
 ACTMATCH_API actmatch_status actmatch_explainer_create(actmatch_model* model, const actmatch_explain_options* options,
                                                        actmatch_explainer** explainer);
 ACTMATCH_API void actmatch_explainer_free(actmatch_explainer* explainer);
-/* What was settled, as a JSON object: model, device, precision, recipe, generator, steps, passes_per_step, operating_point, taps, width,
- * height, classes, class_index (-1: the top class), class_name, preprocess, and where preprocessing and labels came from: preprocess_from
- * ("option", "default", or the path of the file found beside the model), labels_from ("option", "none", or a path). */
+/* What was settled, as a JSON object: model, device, precision, method, recipe, generator (null: it has none), options (of other methods
+ * than activation matching), steps (0: the method's own affair), operating_point, taps, width, height, classes, class_index (-1: the top
+ * class), class_name, preprocess, and where preprocessing and labels came from: preprocess_from ("option", "default", or the path of the
+ * file found beside the model), labels_from ("option", "none", or a path). */
 ACTMATCH_API actmatch_status actmatch_explainer_info(actmatch_explainer* explainer, const char** json);
 
 typedef struct actmatch_progress {

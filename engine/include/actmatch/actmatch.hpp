@@ -60,6 +60,11 @@ inline std::string devices_json() {
   check(actmatch_devices_json(&json));
   return json;
 }
+inline std::string methods_json() {
+  const char* json = nullptr;
+  check(actmatch_methods_json(&json));
+  return json;
+}
 // The pictures in a folder, or the path itself when it is none.
 inline std::vector<std::string> list_images(const std::string& path) {
   const char* const* paths = nullptr;
@@ -159,7 +164,7 @@ class Model {
 
 // As actmatch_explain_options; what is left empty takes its default.
 struct ExplainOptions {
-  std::optional<std::string> recipe, generator, class_name, preprocess, labels, resize;
+  std::optional<std::string> method, recipe, generator, class_name, preprocess, labels, resize;
   double resize_ratio = 0;
   int64_t steps = 0;
   uint64_t seed = 0;
@@ -234,6 +239,7 @@ class Explainer {
   Explainer(const Model& model, const ExplainOptions& options) : listener_(model.listener_) {
     actmatch_explain_options o;
     actmatch_explain_options_init(&o);
+    o.method = detail::or_null(options.method);
     o.recipe = detail::or_null(options.recipe);
     o.generator = detail::or_null(options.generator);
     o.class_name = detail::or_null(options.class_name);
