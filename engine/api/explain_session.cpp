@@ -92,9 +92,7 @@ ExplainInput make_input(const ClassifierShape& shape, const Image& fitted, const
 }
 
 ExplainSession::ExplainSession(std::shared_ptr<ModelSession> model, const actmatch_explain_options& options)
-    : model_(std::move(model)),
-      classifier_(model_->classifier()),
-      settings_(settings_of(options)) {
+    : model_(std::move(model)), classifier_(model_->classifier()), settings_(settings_of(options)) {
   choose_preprocess(options);
   choose_labels(options);
   if (options.class_name) label_ = labels_.find(options.class_name, classifier_.shape().classes);
@@ -207,6 +205,7 @@ PreparedPicture ExplainSession::prepare(const Picture& picture) const {
       image = {picture.width, picture.height, {picture.rgb, picture.rgb + size}};
     }
     const ClassifierShape& shape = classifier_.shape();
+    prepared.stored_width = image.width, prepared.stored_height = image.height;
     prepared.fitted = fit_image(image, preprocess_, static_cast<int>(shape.width), static_cast<int>(shape.height));
     prepared.input = make_input(shape, prepared.fitted, preprocess_);
     prepared.input.label = label_;
@@ -230,18 +229,24 @@ Result ExplainSession::finish(PreparedPicture picture, Explainer::Outcome outcom
                 {background.rgb[0], background.rgb[1], background.rgb[2]});
 }
 
-Result ExplainSession::run(const Picture& picture, const ExplainProgressCallback& progress) {
-  PreparedPicture prepared = prepare(picture);
-  if (prepared.error) std::rethrow_exception(prepared.error);
+Explainer::Outcome ExplainSession::explain(const ExplainInput& input, uint64_t seed, const ExplainProgressCallback& progress) {
+  ExplainSettings settings = settings_;
+  settings.seed = seed;
   Watch watch(classifier_, progress);
   for (BatchSize size(*explainer_, classifier_, 1, 1);;) {
     try {
-      Explainer::Outcome outcome = explainer_->explain(prepared.input, settings_, watch.callback());
-      return finish(std::move(prepared), std::move(outcome), 1);
+      return explainer_->explain(input, settings, watch.callback());
     } catch (const Error& e) {
       if (!made_smaller(size, e)) throw;
     }
   }
+}
+
+Result ExplainSession::run(const Picture& picture, const ExplainProgressCallback& progress) {
+  PreparedPicture prepared = prepare(picture);
+  if (prepared.error) std::rethrow_exception(prepared.error);
+  Explainer::Outcome outcome = explain(prepared.input, settings_.seed, progress);
+  return finish(std::move(prepared), std::move(outcome), 1);
 }
 
 bool ExplainSession::made_smaller(BatchSize& size, const Error& error) const {

@@ -32,6 +32,7 @@ struct Picture {
 
 // A picture on its way: read, fitted and in network units; or what was wrong with it.
 struct PreparedPicture {
+  int stored_width = 0, stored_height = 0;  // before it was fitted
   Image fitted;
   ExplainInput input;
   Provenance provenance;
@@ -53,7 +54,15 @@ class ExplainSession {
   // the sink wanted that; kOutOfMemory: not even one picture fits); what was finished before has then been handed on.
   void run_batch(std::span<const Picture> pictures, int64_t batch, const ExplainProgressCallback& progress, const ResultSink& sink);
 
+  // The two halves of run(), for those who want something else of the same picture. `prepare` may be called on any thread; what was wrong
+  // is in its `error`. `explain` takes memory as run() does, `seed` in place of the settings'.
+  PreparedPicture prepare(const Picture& picture) const;
+  Explainer::Outcome explain(const ExplainInput& input, uint64_t seed, const ExplainProgressCallback& progress);
+
   const ModelSession& model() const { return *model_; }
+  Classifier& classifier() { return classifier_; }
+  const Preprocess& preprocess() const { return preprocess_; }
+  const Labels& labels() const { return labels_; }
   std::string device() const { return model_->backend().name(); }
   std::string precision() const { return actmatch::name_of(model_->backend().precision()); }
   const HowFound& how() const { return how_; }
@@ -64,8 +73,7 @@ class ExplainSession {
   void choose_method(const actmatch_explain_options& options);
   void choose_preprocess(const actmatch_explain_options& options);
   void choose_labels(const actmatch_explain_options& options);
-  // Any thread may call these two.
-  PreparedPicture prepare(const Picture& picture) const;
+  // Any thread may call it.
   Result finish(PreparedPicture picture, Explainer::Outcome outcome, int64_t batch) const;
   // After an error: did memory run out, and is there something to be made smaller? Then it was, and the user was told.
   bool made_smaller(BatchSize& size, const Error& error) const;

@@ -80,7 +80,8 @@ std::vector<uint8_t> fit_boxes(std::span<const std::array<double, 4>> boxes, int
       // The pixel's centre in the stored picture.
       const double u = (x + 0.5 + static_cast<double>(fit.left)) / across, v = (y + 0.5 + static_cast<double>(fit.top)) / down;
       for (const auto& box : boxes)
-        if (u >= box[0] && u < box[2] && v >= box[1] && v < box[3]) inside[static_cast<size_t>(y) * static_cast<size_t>(width) + static_cast<size_t>(x)] = 1;
+        if (u >= box[0] && u < box[2] && v >= box[1] && v < box[3])
+          inside[static_cast<size_t>(y) * static_cast<size_t>(width) + static_cast<size_t>(x)] = 1;
     }
   return inside;
 }

@@ -2,8 +2,8 @@
 #pragma once
 
 #include <array>
-#include <span>
 #include <cstdint>
+#include <span>
 #include <string>
 #include <vector>
 
@@ -50,7 +50,8 @@ struct FitGeometry {
 };
 // Throws as fit_image.
 FitGeometry fit_geometry(int64_t image_width, int64_t image_height, const Preprocess& preprocess, int width, int height);
-// Which pixels of the fitted picture [height, width] have their centre in one of the boxes (x0, y0, x1, y1 in pixels of the stored picture).
+// Which pixels of the fitted picture [height, width] have their centre in one of the boxes (x0, y0, x1, y1 in pixels of the stored
+// picture).
 std::vector<uint8_t> fit_boxes(std::span<const std::array<double, 4>> boxes, int64_t image_width, int64_t image_height,
                                const Preprocess& preprocess, int width, int height);
 

@@ -121,7 +121,8 @@ ACTMATCH_API actmatch_status actmatch_model_run(actmatch_model* model, const act
 typedef struct actmatch_explainer actmatch_explainer;
 typedef struct actmatch_result actmatch_result;
 
-/* The methods there are, as a JSON array of objects: name, about. What comes after the map (level set, pruning, checks) is the same for all. */
+/* The methods there are, as a JSON array of objects: name, about. What comes after the map (level set, pruning, checks) is the same for
+ * all. */
 ACTMATCH_API actmatch_status actmatch_methods_json(const char** json);
 
 typedef struct actmatch_explain_options {
@@ -295,6 +296,49 @@ ACTMATCH_API size_t actmatch_verification_count(const actmatch_verification* ver
 ACTMATCH_API actmatch_status actmatch_verification_claim(const actmatch_verification* verification, size_t index, actmatch_claim* claim);
 
 /* --- evaluations of whole data sets ------------------------------------------------------------------------------------------------- */
+
+typedef struct actmatch_evaluation_progress {
+  size_t struct_size;
+  size_t picture, pictures; /* of this part of the run; from 0 */
+  const char* image;        /* as the table names it */
+  const char* method;       /* NULL while a picture is being read */
+  const char* variant;      /* recipe or changes of a sweep; "" for none */
+  uint64_t seed;
+  size_t done, to_do;           /* records made now, of those to be made now */
+  double seconds, seconds_left; /* 0 left: not known yet */
+} actmatch_evaluation_progress;
+/* Called before each record and many times while one is made. Return 0 to go on; otherwise the run ends with ACTMATCH_CANCELLED, and the
+ * same call goes on where it stopped. Must not throw. */
+typedef int (*actmatch_evaluation_callback)(const actmatch_evaluation_progress* progress, void* user);
+
+typedef struct actmatch_evaluation_options {
+  size_t struct_size;
+  const char*
+      images;      /* a folder of pictures, or a CSV table with the columns image and, where wanted, class and boxes ("x0 y0 x1 y1; ...") */
+  const char* out; /* the run's folder; one that holds an earlier run of the same settings is continued, nothing in it is made again */
+  const char* methods; /* names of actmatch_methods_json with commas between, "NAME:RECIPE" for another recipe; "all" */
+  const char* metrics; /* names of actmatch_metrics_json with commas between; "all" (default) */
+  const char* shard;   /* "I/N": the I-th of N parts, from 1; "auto" (default): by Slurm's, Open MPI's or Kubernetes' variables; "auto/N" */
+  const char* sweep;   /* JSON file with variants of a recipe and seeds; NULL (default): none */
+  int retry;           /* make records of what failed or could not be read once more */
+  /* Preprocessing, labels, operating point, seed, and activation matching's recipe. No method, no class. NULL: the defaults. */
+  const actmatch_explain_options* explain;
+} actmatch_evaluation_options;
+
+typedef struct actmatch_evaluation_outcome {
+  size_t struct_size;
+  size_t done, found;        /* records made now; that were there before */
+  size_t unreadable, failed; /* pictures; records without figures. Those of earlier runs count too */
+} actmatch_evaluation_outcome;
+
+ACTMATCH_API void actmatch_evaluation_options_init(actmatch_evaluation_options* options);
+/* The metrics there are, as a JSON array of objects: name, source, figures (name, unit, direction, about). */
+ACTMATCH_API actmatch_status actmatch_metrics_json(const char** json);
+/* Runs methods over pictures and measures what they give: OUT/run.json, OUT/results*.jsonl (a record a line, there as a whole or not at
+ * all, whenever the program is killed), OUT/masks, OUT/pictures. `outcome` may be NULL. A picture that cannot be read, or a method that
+ * fails on one, costs a record that says so. */
+ACTMATCH_API actmatch_status actmatch_evaluate(actmatch_model* model, const actmatch_evaluation_options* options,
+                                               actmatch_evaluation_callback callback, void* user, actmatch_evaluation_outcome* outcome);
 
 typedef struct actmatch_comparison_options {
   size_t struct_size;
