@@ -37,7 +37,7 @@ Json compare(const std::vector<std::string>& folders, const actmatch_comparison_
             {"rows", Json::array()}};
   for (const MetricColumn& c : summary.columns)
     json["metrics"].push_back(
-        {{"name", c.name}, {"unit", c.unit}, {"direction", c.direction}, {"about", c.about}, {"best", best_row(summary, c)}});
+        {{"name", c.name}, {"unit", c.unit}, {"direction", c.direction}, {"about", c.about}, {"best", best_rows(summary, c)}});
   for (const SummaryRow& row : summary.rows) {
     Json metrics = Json::object();
     for (const auto& [name, s] : row.metrics) metrics[name] = as_json(s);

@@ -268,7 +268,10 @@ void EvaluationSession::measure(Json& record, const Explanation& explanation) {
   record["metrics"] = std::move(figures);
   if (curves.empty()) return;
   record["curves"] = Json::object();
-  for (const auto& [name, curve] : curves) record["curves"][name] = curve;
+  for (auto& [name, curve] : curves) {
+    for (double& p : curve) p = std::round(p * 1e5) / 1e5;  // for drawing; the figures were taken from all digits
+    record["curves"][name] = curve;
+  }
 }
 
 void EvaluationSession::draw(Json& record, const Task& task, const Explanation& explanation) const {

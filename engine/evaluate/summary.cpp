@@ -7,13 +7,13 @@
 #include <set>
 
 #include "engine/image/decode.h"
+#include "engine/metrics/images.h"
+#include "engine/metrics/metric.h"
 
 namespace actmatch {
 namespace {
 
 using Json = nlohmann::ordered_json;
-
-const MetricColumn kSeedAgreement{"seed_agreement", "", "mean IoU of the masks of two seeds, over all pairs of them", 1};
 
 struct Picture {
   std::string image, class_name;
@@ -34,12 +34,6 @@ std::vector<uint8_t> read_mask(const std::string& path) {
   std::vector<uint8_t> mask;
   for (size_t i = 0; i < image.rgb.size(); i += 3) mask.push_back(image.rgb[i] >= 128);
   return mask;
-}
-
-double iou(const std::vector<uint8_t>& a, const std::vector<uint8_t>& b) {
-  int64_t both = 0, either = 0;
-  for (size_t i = 0; i < std::min(a.size(), b.size()); ++i) both += a[i] && b[i], either += a[i] || b[i];
-  return either == 0 ? 1.0 : static_cast<double>(both) / static_cast<double>(either);
 }
 
 // An object inside the record; an empty one where there is none.
@@ -85,9 +79,10 @@ void add_agreement(Group& group) {
   std::vector<std::vector<uint8_t>> masks;
   for (const std::string& path : group.masks) masks.push_back(read_mask(path));
   std::vector<double> pairs;
-  for (size_t a = 0; a < masks.size(); ++a)
-    for (size_t b = a + 1; b < masks.size(); ++b) pairs.push_back(iou(masks[a], masks[b]));
-  group.metrics[kSeedAgreement.name] = {mean_of(pairs)};
+  for (size_t i = 0; i < masks.size(); ++i)
+    for (size_t j = i + 1; j < masks.size(); ++j) pairs.push_back(iou(masks[i], masks[j]));
+  const double mean = mean_of(pairs);
+  if (std::isfinite(mean)) group.metrics[find_metric("seed-agreement").figures[0].name] = {mean};
 }
 
 }  // namespace
@@ -136,7 +131,6 @@ Summary summarise(const std::vector<std::string>& folders) {
       ++it->second.failed;
   }
   summary.pictures = pictures.size();
-  bool agreement = false;
   for (const auto& name : names) {
     Row& row = rows.at(name);
     SummaryRow out;
@@ -164,23 +158,23 @@ Summary summarise(const std::vector<std::string>& folders) {
     }
     for (const auto& [curve, values] : curves) out.curves[curve] = mean_curve(values);
     out.seconds = statistics_of(seconds);
-    agreement = agreement || out.figures.count(kSeedAgreement.name) != 0;
     summary.rows.push_back(std::move(out));
   }
-  if (agreement) summary.columns.push_back(kSeedAgreement);
   return summary;
 }
 
-int64_t best_row(const Summary& summary, const MetricColumn& column) {
-  int64_t best = -1;
-  double best_mean = 0;
-  for (size_t r = 0; r < summary.rows.size() && column.direction != 0; ++r) {
-    const auto it = summary.rows[r].metrics.find(column.name);
-    if (it == summary.rows[r].metrics.end()) continue;
-    if (best < 0 || it->second.mean * column.direction > best_mean * column.direction)
-      best = static_cast<int64_t>(r), best_mean = it->second.mean;
+std::vector<bool> best_rows(const Summary& summary, const MetricColumn& column) {
+  std::vector<double> means;  // negated where less is better
+  for (const SummaryRow& row : summary.rows) {
+    const auto it = row.metrics.find(column.name);
+    means.push_back(it == row.metrics.end() || column.direction == 0 ? NAN : it->second.mean * column.direction);
   }
-  return best;
+  double best = -INFINITY, worst = INFINITY;
+  for (double mean : means)
+    if (!std::isnan(mean)) best = std::max(best, mean), worst = std::min(worst, mean);
+  std::vector<bool> rows;
+  for (double mean : means) rows.push_back(mean == best && best > worst);
+  return rows;
 }
 
 }  // namespace actmatch

@@ -34,11 +34,11 @@ struct Summary {
 };
 
 // Joins runs; the same picture, class, method, variant and seed in two of them counts once, the later run's. Figures of several seeds are
-// averaged for each picture first, so that the interval is that over pictures. A picture that several seeds have masks of adds
-// "seed_agreement", the mean over pairs of |A and B| / |A or B| (up), from the masks the records point to.
+// averaged for each picture first, so that the interval is that over pictures. A picture that several seeds have masks of adds the
+// metric seed-agreement, from the masks the records point to.
 Summary summarise(const std::vector<std::string>& folders);
 
-// The place of the best mean of a column among the rows; -1 where there is none or the column has no direction.
-int64_t best_row(const Summary& summary, const MetricColumn& column);
+// Of each row: has it the best mean of the column? None has where the column has no direction or all rows are equal.
+std::vector<bool> best_rows(const Summary& summary, const MetricColumn& column);
 
 }  // namespace actmatch

@@ -30,7 +30,7 @@ std::string table_of(const Summary& summary) {
             (row.failed > 0 ? "<small>" + std::to_string(row.failed) + " failed</small>" : "") + "</td>";
   html += "</tr>\n";
   for (const MetricColumn& column : summary.columns) {
-    const int64_t best = best_row(summary, column);
+    const std::vector<bool> best = best_rows(summary, column);
     html += "<tr><th scope=\"row\" title=\"" + escape_html(column.about) + "\">" + escape_html(column.name) + arrow(column.direction) +
             (column.unit.empty() ? "" : " (" + escape_html(column.unit) + ")") + "</th>";
     for (size_t r = 0; r < summary.rows.size(); ++r) {
@@ -40,7 +40,7 @@ std::string table_of(const Summary& summary) {
         continue;
       }
       const Statistics& s = it->second;
-      html += std::string("<td") + (best == static_cast<int64_t>(r) ? " class=\"best\"" : "") + ">" + number(s.mean, "%.3g") + "<small>" +
+      html += std::string("<td") + (best[r] ? " class=\"best\"" : "") + ">" + number(s.mean, "%.3g") + "<small>" +
               number(s.low, "%.3g") + " to " + number(s.high, "%.3g") + "; median " + number(s.median, "%.3g") + "</small></td>";
     }
     html += "</tr>\n";
@@ -69,7 +69,7 @@ std::string scatter_of(const Summary& summary) {
   std::vector<PlotSeries> series;
   double largest = 0.01;
   for (const SummaryRow& row : summary.rows) {
-    const auto area = row.figures.find("area"), kept = row.figures.find("p_ratio");
+    const auto area = row.figures.find("area"), kept = row.figures.find("p_ratio_mean");
     if (area == row.figures.end() || kept == row.figures.end()) continue;
     series.push_back({row.label(), area->second, kept->second});
     for (double& a : series.back().x) largest = std::max(largest, std::isfinite(a) ? a *= 100 : 0);

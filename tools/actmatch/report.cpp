@@ -36,10 +36,10 @@ std::string table_text(const nlohmann::json& comparison) {
   table.add(failed);
   for (const auto& metric : comparison["metrics"]) {
     std::vector<std::string> cells{metric["name"].get<std::string>() + arrow(metric["direction"])};
-    int64_t place = 0;
+    size_t place = 0;
     for (const auto& row : comparison["rows"]) {
       const auto it = row["metrics"].find(metric["name"].get<std::string>());
-      cells.push_back(it == row["metrics"].end() ? "-" : mean_and_interval(*it) + (metric["best"] == place ? "*" : " "));
+      cells.push_back(it == row["metrics"].end() ? "-" : mean_and_interval(*it) + (metric["best"][place].get<bool>() ? "*" : " "));
       ++place;
     }
     table.add(cells);
