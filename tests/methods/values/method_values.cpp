@@ -52,6 +52,7 @@ int run(const std::string& model_path, const std::string& picture, const std::st
   make_folder(folder.string());
   write_npy(folder / "x.npy", {shape.channels, shape.height, shape.width}, problem.x);
   write_npy(folder / "colour.npy", {shape.channels}, problem.colour);
+  const Json metrics = job.contains("metrics") ? job["metrics"] : Json::object();
   Json facts{{"label", problem.label}, {"p_x", problem.p_x}, {"scale", problem.backgrounds.scale}, {"offset", problem.backgrounds.offset}};
   for (const auto& [name, options] : job["methods"].items()) {
     MethodRecipe recipe{options["method"].get<std::string>(), name, "'" + name + "'", options};
@@ -64,8 +65,7 @@ int run(const std::string& model_path, const std::string& picture, const std::st
     in.seeds = {level_set(map.logits, shape.height * shape.width / 7, {}), in.object};
     in.has = kNeedsMap | kNeedsMask | kNeedsObject | kNeedsSeeds;
     Json figures;
-    const Json none = Json::object();
-    for (const auto& [metric_name, metric_options] : job.value("metrics", none).items()) {
+    for (const auto& [metric_name, metric_options] : metrics.items()) {
       const MetricInfo& metric = find_metric(metric_name);
       const Measured measured = measure(metric, classifier, in, metric_options);
       for (size_t i = 0; i < measured.values.size(); ++i) figures[metric.figures[i].name] = measured.values[i];
