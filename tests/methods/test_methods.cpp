@@ -164,7 +164,7 @@ TEST(Methods, ControlsKnowNothingOfThePicture) {
   const std::vector<float> center = map_of(classifier, a, "center").logits;
   for (size_t i : {0u, 4u, 15u, 19u}) EXPECT_NEAR(center[i], 0.2, 1e-6) << "a corner: 4/5 of the way in x, 3/4 in y";
   EXPECT_NEAR(center[7], 0.75, 1e-6) << "the middle column, a quarter of the height off";
-  EXPECT_NE(map_of(classifier, a, "random").logits, map_of(classifier, a, "random", {}, 6).logits);
+  EXPECT_NE(map_of(classifier, a, "random").logits, map_of(classifier, a, "random", Json::object(), 6).logits);
 }
 
 TEST(Methods, AllGiveACheckedMaskByTheSameWay) {

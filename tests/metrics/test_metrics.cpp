@@ -185,10 +185,12 @@ TEST(Metrics, RoadFillsInFromTheNeighbours) {
 }
 
 TEST(Metrics, MuFidelity) {
-  // Cells of one pixel. The drop of p falls with what is removed in just the map's order when the map is the pixels' share in the logit.
-  Case c(3, 3, {1, 2, 3, 4, 5, 6, 7, 8, 9}, std::vector<float>(9, 0.1f), 1, -1);
-  for (size_t i = 0; i < 9; ++i) c.input.soft[i] = 0.1f * static_cast<float>(i + 1);
-  EXPECT_NEAR(c("mufidelity", {{"grid", 3}, {"subsets", 60}})[0], 1, 1e-3);  // float sums may order near-equal subsets otherwise
+  // Cells of one pixel, whose shares in the logit are powers of two: no two subsets weigh the same. The map says just these shares.
+  std::vector<float> weight;
+  for (int i = 0; i < 9; ++i) weight.push_back(static_cast<float>(1 << i) / 64);
+  Case c(3, 3, weight, std::vector<float>(9, 0.5f), 1, -1);
+  for (size_t i = 0; i < 9; ++i) c.input.soft[i] = weight[i] / 4;
+  EXPECT_NEAR(c("mufidelity", {{"grid", 3}, {"subsets", 60}})[0], 1, 1e-12);
   for (float& v : c.input.soft) v = 1 - v;
   EXPECT_LT(c("mufidelity", {{"grid", 3}, {"subsets", 60}})[0], 0.9);
   c.input.soft.assign(9, 0.5f);
