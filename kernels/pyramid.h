@@ -1,4 +1,5 @@
-// A picture that a mask takes from blurred to sharp: level L - 1 of the pyramid where m = 1, level 0 where m = 0, between two levels linearly.
+// A picture that a mask takes from blurred to sharp: level L - 1 of the pyramid where m = 1, level 0 where m = 0, between two levels
+// linearly.
 //
 //   v = m (L - 1), l = min(floor(v), L - 2),  out = y_l + (v - l) (y_{l+1} - y_l),   m clipped to 0..1
 //   dm = (L - 1) sum over c of dout (y_{l+1} - y_l)                                  (also where m was clipped)

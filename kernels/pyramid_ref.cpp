@@ -32,8 +32,8 @@ void pyramid_compose_backward_ref(T* dm, const T* dout, const T* m, const T* lev
     }
 }
 
-#define ACTMATCH_INSTANTIATE(T)                                                                           \
-  template void pyramid_compose_ref<T>(T*, const T*, const T*, int64_t, int64_t, int64_t, int64_t);       \
+#define ACTMATCH_INSTANTIATE(T)                                                                     \
+  template void pyramid_compose_ref<T>(T*, const T*, const T*, int64_t, int64_t, int64_t, int64_t); \
   template void pyramid_compose_backward_ref<T>(T*, const T*, const T*, const T*, int64_t, int64_t, int64_t, int64_t, bool);
 ACTMATCH_INSTANTIATE(float)
 ACTMATCH_INSTANTIATE(double)

@@ -50,7 +50,8 @@ __global__ void __launch_bounds__(kThreads) smooth_max_backward_kernel(float* da
 
 }  // namespace
 
-cudaError_t smooth_max(cudaStream_t stream, float* M, float* Z, const float* a, const float* table, const SmoothMaxShape& shape, int64_t B) {
+cudaError_t smooth_max(cudaStream_t stream, float* M, float* Z, const float* a, const float* table, const SmoothMaxShape& shape,
+                       int64_t B) {
   return launch(stream, smooth_max_kernel, grid_of(ceil_div(shape.height * shape.width, kThreads), B), kThreads, M, Z, a, table, shape);
 }
 

@@ -1,11 +1,11 @@
-// A mask from a coarse grid by a smooth maximum (extremal perturbations, Fong, Patrick, Vedaldi 2019). Cell (gy, gx) of the grid a [h, w] has
-// its centre at step * g + (step - 1) / 2; a pixel sees the cells of a window of 2 R + 1 a side around its own, cell pixel / step. Cells of the
-// window that lie outside the grid count with a = 0.
+// A mask from a coarse grid by a smooth maximum (extremal perturbations, Fong, Patrick, Vedaldi 2019). Cell (gy, gx) of the grid a [h, w]
+// has its centre at step * g + (step - 1) / 2; a pixel sees the cells of a window of 2 R + 1 a side around its own, cell pixel / step.
+// Cells of the window that lie outside the grid count with a = 0.
 //
 //   t_i = k_i(u) a_i,   M(u) = sum over i of t_i softmax_i(c t_i)
 //
-// k [n, n], n = (2 R + 1) step, is the kernel at a pixel's place in a cell's support: smooth_max_table() fills in exp(-2 relu(d / sigma - .5)^2)
-// with d the distance in pixels. M and Z = sum of exp(c (t_i - 1)) are kept for the gradient:
+// k [n, n], n = (2 R + 1) step, is the kernel at a pixel's place in a cell's support: smooth_max_table() fills in exp(-2 relu(d / sigma -
+// .5)^2) with d the distance in pixels. M and Z = sum of exp(c (t_i - 1)) are kept for the gradient:
 //
 //   da_i = sum over u of dM(u) k_i(u) exp(c (t_i - 1)) / Z(u) (1 + c (t_i - M(u)))
 //
@@ -45,6 +45,7 @@ template <class T>
 void smooth_max_ref(T* M, T* Z, const T* a, const T* table, const SmoothMaxShape& shape, int64_t B);
 // Overwrites da [B, h, w].
 template <class T>
-void smooth_max_backward_ref(T* da, const T* dM, const T* M, const T* Z, const T* a, const T* table, const SmoothMaxShape& shape, int64_t B);
+void smooth_max_backward_ref(T* da, const T* dM, const T* M, const T* Z, const T* a, const T* table, const SmoothMaxShape& shape,
+                             int64_t B);
 
 }  // namespace actmatch::kernels

@@ -46,7 +46,8 @@ void smooth_max_ref(T* M, T* Z, const T* a, const T* table, const SmoothMaxShape
 }
 
 template <class T>
-void smooth_max_backward_ref(T* da, const T* dM, const T* M, const T* Z, const T* a, const T* table, const SmoothMaxShape& shape, int64_t B) {
+void smooth_max_backward_ref(T* da, const T* dM, const T* M, const T* Z, const T* a, const T* table, const SmoothMaxShape& shape,
+                             int64_t B) {
   const int64_t H = shape.height, W = shape.width, h = shape.cells_high(), w = shape.cells_wide(), step = shape.step, R = shape.radius,
                 n = shape.support();
   const T c = static_cast<T>(shape.coldness);

@@ -1,6 +1,6 @@
 // Forward: one thread a pixel, over its window. Backward: one thread a source, the copies beyond the border among them, over the pixels it
-// reaches, into scratch; then one thread a pixel adds up its copies, row by row. Neighbouring threads read neighbouring numbers; the windows
-// overlap, so nearly all reads are served by the cache.
+// reaches, into scratch; then one thread a pixel adds up its copies, row by row. Neighbouring threads read neighbouring numbers; the
+// windows overlap, so nearly all reads are served by the cache.
 #include "kernels/common/launch.cuh"
 #include "kernels/cuda.h"
 
@@ -26,8 +26,8 @@ __global__ void variable_smooth_kernel(float* s, const float* w, const float* q,
   s[plane + i] = sum;
 }
 
-__global__ void variable_smooth_sources_kernel(float* by_weight, float* by_width, const float* ds, const float* q, int64_t radius, int64_t H,
-                                               int64_t W) {
+__global__ void variable_smooth_sources_kernel(float* by_weight, float* by_width, const float* ds, const float* q, int64_t radius,
+                                               int64_t H, int64_t W) {
   const int64_t width = W + 2 * radius, size = (H + 2 * radius) * width;
   const int64_t i = flat_index(), plane = static_cast<int64_t>(blockIdx.y) * H * W;
   if (i >= size) return;
@@ -82,8 +82,8 @@ cudaError_t variable_smooth_backward(cudaStream_t stream, float* dw, float* dq, 
                                      const float* q, float log_weight, int64_t radius, int64_t B, int64_t H, int64_t W) {
   const int64_t sources = (H + 2 * radius) * (W + 2 * radius);
   float *by_weight = scratch, *by_width = scratch + B * sources;
-  const cudaError_t error = launch(stream, variable_smooth_sources_kernel, grid_of(H * W > 0 ? ceil_div(sources, kThreads) : 0, B), kThreads,
-                                   by_weight, by_width, ds, q, radius, H, W);
+  const cudaError_t error = launch(stream, variable_smooth_sources_kernel, grid_of(H * W > 0 ? ceil_div(sources, kThreads) : 0, B),
+                                   kThreads, by_weight, by_width, ds, q, radius, H, W);
   if (error != cudaSuccess) return error;
   return launch(stream, variable_smooth_fold_kernel, grid_of(ceil_div(H * W, kThreads), B), kThreads, dw, dq, by_weight, by_width, w, q,
                 log_weight, radius, H, W);

@@ -1,4 +1,5 @@
-// Smoothing with a width of its own at every pixel (input mask optimisation, arXiv 2508.11388): each pixel spreads its weight over a window.
+// Smoothing with a width of its own at every pixel (input mask optimisation, arXiv 2508.11388): each pixel spreads its weight over a
+// window.
 //
 //   s_i = sum over j in the window of i of  w_j exp(-|i - j|^2 / q_j),   |i - j| in pixels, the window 2 R + 1 pixels a side
 //
@@ -8,7 +9,8 @@
 //   dw_j = sum over i of ds_i exp(-|i - j|^2 / q_j)                 summed over the pixel's copies beyond the border
 //   dq_j = sum over i of ds_i w_j exp(..) |i - j|^2 / q_j^2 + log_weight / q_j
 //
-// The last term is the gradient of log_weight * sum of log q. Bound by arithmetic: (2 R + 1)^2 products a pixel, on CUDA as many exponentials.
+// The last term is the gradient of log_weight * sum of log q. Bound by arithmetic: (2 R + 1)^2 products a pixel, on CUDA as many
+// exponentials.
 #pragma once
 
 #include <algorithm>

@@ -38,7 +38,7 @@ void variable_smooth_ref(T* s, T* scratch, const T* w, const T* q, int64_t radiu
       row_table(table, weight, w + row * W, q + row * W, radius, W);
       for (int64_t k = 0; k <= radius; ++k) {
         const int64_t above = j - k, below = j + k;
-        const bool has_above = above >= 0 && above < H, has_below = k > 0 && below >= 0 && below < H;
+        const bool has_above = above >= 0 && above<H, has_below = k> 0 && below >= 0 && below < H;
         if (!has_above && !has_below) continue;
         for (int64_t x = 0; x < n; ++x) product[x] = weight[x] * table[k * n + x];
         std::fill_n(sum, W, T(0));
@@ -71,7 +71,7 @@ void variable_smooth_backward_ref(T* dw, T* dq, T* scratch, const T* ds, const T
       std::fill_n(by_width, n, T(0));
       for (int64_t k = 0; k <= radius; ++k) {
         const int64_t above = j - k, below = j + k;
-        const bool has_above = above >= 0 && above < H, has_below = k > 0 && below >= 0 && below < H;
+        const bool has_above = above >= 0 && above<H, has_below = k> 0 && below >= 0 && below < H;
         if (!has_above && !has_below) continue;
         std::fill_n(both, W + 4 * radius, T(0));  // the two rows' sum, zeros beside them
         for (const auto& [there, y] : {std::pair{has_above, above}, {has_below, below}})
@@ -96,8 +96,8 @@ void variable_smooth_backward_ref(T* dw, T* dq, T* scratch, const T* ds, const T
   }
 }
 
-#define ACTMATCH_INSTANTIATE(T)                                                                                    \
-  template void variable_smooth_ref<T>(T*, T*, const T*, const T*, int64_t, int64_t, int64_t, int64_t);           \
+#define ACTMATCH_INSTANTIATE(T)                                                                         \
+  template void variable_smooth_ref<T>(T*, T*, const T*, const T*, int64_t, int64_t, int64_t, int64_t); \
   template void variable_smooth_backward_ref<T>(T*, T*, T*, const T*, const T*, const T*, T, int64_t, int64_t, int64_t, int64_t);
 ACTMATCH_INSTANTIATE(float)
 ACTMATCH_INSTANTIATE(double)

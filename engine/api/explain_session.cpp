@@ -92,9 +92,7 @@ ExplainInput make_input(const ClassifierShape& shape, const Image& fitted, const
 }
 
 ExplainSession::ExplainSession(std::shared_ptr<ModelSession> model, const actmatch_explain_options& options)
-    : model_(std::move(model)),
-      classifier_(model_->classifier()),
-      settings_(settings_of(options)) {
+    : model_(std::move(model)), classifier_(model_->classifier()), settings_(settings_of(options)) {
   choose_preprocess(options);
   choose_labels(options);
   if (options.class_name) label_ = labels_.find(options.class_name, classifier_.shape().classes);

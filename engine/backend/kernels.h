@@ -31,7 +31,7 @@ class Kernels {
 
   virtual void fill(float* x, float value, int64_t count) = 0;
   virtual void clamp_below(float* x, float least, int64_t count) = 0;  // x = max(x, least)
-  virtual void advance(uint32_t* counter, uint32_t amount) = 0;  // *counter += amount
+  virtual void advance(uint32_t* counter, uint32_t amount) = 0;        // *counter += amount
   virtual void mask_activate(float* m, const float* s, const float* threshold, const float* inverse_temperature, int64_t B, int64_t HW) = 0;
   virtual void mask_activate_backward(float* ds, const float* dm, const float* m, const float* inverse_temperature, int64_t B, int64_t HW,
                                       bool accumulate) = 0;

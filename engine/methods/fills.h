@@ -19,6 +19,7 @@ const char* name_of(Fill fill);
 std::vector<float> fill_image(const ClassifierShape& shape, const Problem& problem, Fill fill);
 
 // Separable Gaussian of 2 radius + 1 taps, normalised; outside the picture counts as 0 or as its border.
-std::vector<float> gaussian_blur(const std::vector<float>& image, const ClassifierShape& shape, double sigma, int64_t radius, bool replicate);
+std::vector<float> gaussian_blur(const std::vector<float>& image, const ClassifierShape& shape, double sigma, int64_t radius,
+                                 bool replicate);
 
 }  // namespace actmatch

@@ -54,7 +54,8 @@ std::vector<int64_t> ranking(const std::vector<float>& soft) {
   for (size_t i = 0; i < soft.size(); ++i) key[i] = soft[i] + 1e-5 * metric_uniform(0, 0, i);
   std::vector<int64_t> order(soft.size());
   std::iota(order.begin(), order.end(), int64_t{0});
-  std::stable_sort(order.begin(), order.end(), [&](int64_t a, int64_t b) { return key[static_cast<size_t>(a)] > key[static_cast<size_t>(b)]; });
+  std::stable_sort(order.begin(), order.end(),
+                   [&](int64_t a, int64_t b) { return key[static_cast<size_t>(a)] > key[static_cast<size_t>(b)]; });
   return order;
 }
 

@@ -21,7 +21,8 @@ void add_method_cases(Cases& cases) {
       [=](Memory& m) {
         float *dw = m.output<float>(HW), *dq = m.output<float>(HW), *scratch = m.scratch_floats(variable_smooth_scratch(R, 1, side, side));
         const float *ds = m.input<float>(HW), *w = m.input<float>(HW), *q = m.input<float>(HW, 0.6, 9);
-        return [=](cudaStream_t stream) { return cuda::variable_smooth_backward(stream, dw, dq, scratch, ds, w, q, 0.1f, R, 1, side, side); };
+        return
+            [=](cudaStream_t stream) { return cuda::variable_smooth_backward(stream, dw, dq, scratch, ds, w, q, 0.1f, R, 1, side, side); };
       },
       2 * smoothing, Unit::kFp32);
   cases.add("clamp_below", text(side, "x", side), [=](Memory& m) {

@@ -25,7 +25,8 @@ Vec naive(const Vec& a, const SmoothMaxShape& s, double sigma, int64_t B) {
             if (gy >= 0 && gy < s.cells_high() && gx >= 0 && gx < s.cells_wide()) {
               const double half = static_cast<double>(s.step - 1) / 2;
               const double d = std::hypot(static_cast<double>(y - gy * s.step) - half, static_cast<double>(x - gx * s.step) - half);
-              t = std::exp(-2 * std::pow(std::max(0.0, d / sigma - 0.5), 2)) * a[static_cast<size_t>((b * s.cells_high() + gy) * s.cells_wide() + gx)];
+              t = std::exp(-2 * std::pow(std::max(0.0, d / sigma - 0.5), 2)) *
+                  a[static_cast<size_t>((b * s.cells_high() + gy) * s.cells_wide() + gx)];
             }
             z += std::exp(s.coldness * t);
             sum += t * std::exp(s.coldness * t);
@@ -50,7 +51,8 @@ TEST(SmoothMax, ByHand) {
 
 TEST(SmoothMax, IsItsDefinitionAndHasItsGradient) {
   RandomVectors random(93);
-  for (const SmoothMaxShape& s : {shape_of(1, 1, 20, 1, 1), shape_of(3, 1, 20, 7, 11), shape_of(2, 2, 5, 9, 1), shape_of(7, 4, 20, 10, 300)}) {
+  for (const SmoothMaxShape& s :
+       {shape_of(1, 1, 20, 1, 1), shape_of(3, 1, 20, 7, 11), shape_of(2, 2, 5, 9, 1), shape_of(7, 4, 20, 10, 300)}) {
     const int64_t B = 2, cells = B * s.cells_high() * s.cells_wide(), pixels = B * s.height * s.width;
     const double sigma = 1.7 * static_cast<double>(s.step);
     Vec table(static_cast<size_t>(s.support() * s.support()));

@@ -33,7 +33,8 @@ TEST(VariableSmooth, ByHand) {
   const double q = 1 / std::log(2.0);
   EXPECT_NEAR(smooth({3}, {q}, 1, 1, 1, 1)[0], 3 * (1 + 4 * 0.5 + 4 * 0.25), 1e-14);
   EXPECT_NEAR(smooth({3}, {q}, 0, 1, 1, 1)[0], 3, 1e-15);
-  // Two pixels in a row: the right one alone has weight. At the left one it stands at distance 1, three times (rows -1, 0, 1 are the same row).
+  // Two pixels in a row: the right one alone has weight. At the left one it stands at distance 1, three times (rows -1, 0, 1 are the same
+  // row).
   const Vec s = smooth({0, 8}, {q, q}, 1, 1, 1, 2);
   EXPECT_NEAR(s[0], 8 * (0.5 + 2 * 0.25), 1e-14);
   EXPECT_NEAR(s[1], 8 * (1 + 2 * 0.5 + 0.5 + 2 * 0.25), 1e-14) << "itself, above, below, and its copies to the right";

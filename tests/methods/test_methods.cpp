@@ -115,11 +115,13 @@ TEST(Methods, GradCamByHand) {
     for (size_t i = 0; i < 16; ++i) cam[i] += linear.view<float>()[k * 4 + static_cast<size_t>(problem.label)] / 16.0 * a[k * 16 + i];
   for (double& v : cam) v = std::max(0.0, v);
   const SoftMap map = map_of(classifier, problem, "gradcam");
-  // Pixel (2y, 2x) of the 8 x 8 map stands a quarter of a cell before cell (y, x): 9/16 of it, 3/16 of those before it, 1/16 of the diagonal one.
+  // Pixel (2y, 2x) of the 8 x 8 map stands a quarter of a cell before cell (y, x): 9/16 of it, 3/16 of those before it, 1/16 of the
+  // diagonal one.
   const auto cell = [&](size_t y, size_t x) { return cam[y * 4 + x]; };
   for (size_t y = 1; y < 4; ++y)
     for (size_t x = 1; x < 4; ++x)
-      EXPECT_NEAR(map.logits[2 * y * 8 + 2 * x], (9 * cell(y, x) + 3 * cell(y - 1, x) + 3 * cell(y, x - 1) + cell(y - 1, x - 1)) / 16, 1e-5);
+      EXPECT_NEAR(map.logits[2 * y * 8 + 2 * x], (9 * cell(y, x) + 3 * cell(y - 1, x) + 3 * cell(y, x - 1) + cell(y - 1, x - 1)) / 16,
+                  1e-5);
   EXPECT_EQ(map.logits, map_of(classifier, problem, "gradcam", {{"layer", "late"}}).logits);
   EXPECT_NE(map.logits, map_of(classifier, problem, "gradcam", {{"layer", "early"}}).logits);
   expect_error(ErrorCode::kInvalidArgument, {"'nowhere'"}, [&] { map_of(classifier, problem, "gradcam", {{"layer", "nowhere"}}); });
@@ -193,7 +195,8 @@ TEST(Methods, AllGiveACheckedMaskByTheSameWay) {
     for (float v : e.soft) ASSERT_TRUE(v >= 0 && v <= 1) << v;
     // Asked to stop, they stop.
     int calls = 0;
-    expect_error(ErrorCode::kCancelled, {"stopped"}, [&] { explainer.explain(input, settings, [&](const ExplainProgress&) { return ++calls < 1; }); });
+    expect_error(ErrorCode::kCancelled, {"stopped"},
+                 [&] { explainer.explain(input, settings, [&](const ExplainProgress&) { return ++calls < 1; }); });
     EXPECT_EQ(calls, 1);
   }
 }

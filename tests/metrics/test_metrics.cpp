@@ -11,7 +11,8 @@ namespace {
 
 using Json = nlohmann::json;
 
-// 1 x H x W -> 3 classes, logit 0 the weighted sum of the pixels, the others constant: p_0 = 1 / (1 + rest e^-z), rest = e^rival + e^lowest.
+// 1 x H x W -> 3 classes, logit 0 the weighted sum of the pixels, the others constant: p_0 = 1 / (1 + rest e^-z), rest = e^rival +
+// e^lowest.
 struct Case {
   Case(int64_t H, int64_t W, const std::vector<float>& weight, std::vector<float> x, float rival, float lowest)
       : classifier(cpu(), linear_classifier(H, W, weight, rival, lowest)),
@@ -239,7 +240,8 @@ TEST(Metrics, MoreImagesThanABatchAreTheSame) {
     if (m.needs & kNeedsSeeds) continue;
     const auto a = measure(m, classifier, in).values, b = measure(m, one, in).values;
     for (size_t i = 0; i < a.size(); ++i)
-      EXPECT_TRUE(std::abs(a[i] - b[i]) < 2e-5 || (std::isnan(a[i]) && std::isnan(b[i]))) << m.figures[i].name;  // batches may take other algorithms
+      EXPECT_TRUE(std::abs(a[i] - b[i]) < 2e-5 || (std::isnan(a[i]) && std::isnan(b[i])))
+          << m.figures[i].name;  // batches may take other algorithms
   }
 }
 

@@ -178,7 +178,8 @@ void add_explain(CLI::App& app, Action& action) {
   c->add_option("--recipe", o.recipe, "the method's options: 'default', another built-in recipe such as 'paper', or a JSON file");
   c->add_option("--generator", o.generator, "of activation matching: csae, unet or grid (default: the recipe's)")
       ->check(CLI::IsMember({"csae", "unet", "grid"}));
-  c->add_option("--steps", o.steps, "steps of a method that has some (default: the recipe's)")->check(CLI::Range(int64_t{1}, int64_t{1000000}));
+  c->add_option("--steps", o.steps, "steps of a method that has some (default: the recipe's)")
+      ->check(CLI::Range(int64_t{1}, int64_t{1000000}));
   c->add_option("--seed", o.seed, "same seed, same mask")->capture_default_str();
   add_device_flags(*c, flags->device);
   add_precision_flag(*c, flags->device);

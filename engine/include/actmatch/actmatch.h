@@ -121,7 +121,8 @@ ACTMATCH_API actmatch_status actmatch_model_run(actmatch_model* model, const act
 typedef struct actmatch_explainer actmatch_explainer;
 typedef struct actmatch_result actmatch_result;
 
-/* The methods there are, as a JSON array of objects: name, about. What comes after the map (level set, pruning, checks) is the same for all. */
+/* The methods there are, as a JSON array of objects: name, about. What comes after the map (level set, pruning, checks) is the same for
+ * all. */
 ACTMATCH_API actmatch_status actmatch_methods_json(const char** json);
 
 typedef struct actmatch_explain_options {

@@ -53,8 +53,8 @@ class Extremal : public OneByOne {
     kernels::smooth_max_table(table.data(), grid, options_.sigma);
 
     Classifier::Training& net = classifier_.gradient_program(A);
-    const DeviceBuffer kernel(backend, table), pyramid(backend, blurred(problem.x, shape)), values(backend, A * cells), d_values(backend, A * cells),
-        M(backend, A * N), Z(backend, A * N), dM(backend, A * N), area_value(backend, A),
+    const DeviceBuffer kernel(backend, table), pyramid(backend, blurred(problem.x, shape)), values(backend, A * cells),
+        d_values(backend, A * cells), M(backend, A * N), Z(backend, A * N), dM(backend, A * N), area_value(backend, A),
         area(backend, std::vector<float>(options_.areas.begin(), options_.areas.end()));
     DeviceBuffer area_weight(backend, A);
     std::vector<float> a(static_cast<size_t>(A * cells), 1.0f), velocity(a.size(), 0.0f), z(static_cast<size_t>(A * K));

@@ -2,10 +2,10 @@
 //   s = variable_smooth(w, q) (kernels/variable_smooth.h),  m = sigmoid(s)
 //   L = - w_pos mean_b log P(m x + (1 - m) b) - w_neg mean_b log(1 - P((1 - m) x + m b))
 //       + w_sparsity (mean m)^2 - w_width mean log q + w_tv TV2(m) / N
-// b runs over `backgrounds`; P = (1 - a) softmax_y + a sigmoid(z_y), clipped to [5e-6, 1 - 5e-6], a = `sigmoid_share`; TV2 is the sum of squared
-// differences of neighbours along rows, columns and both diagonals. Adam; after each step q >= `least_width`. It stops after `steps`, or once
-// `least_steps` are done, mean m < `stop_area`, and the exponential average (`stop_average`) of the drop of mean m is below `stop_drop`.
-// The defaults are those for CNNs at 224 x 224; the recipe marc-vit has those for ViTs at 384 x 384.
+// b runs over `backgrounds`; P = (1 - a) softmax_y + a sigmoid(z_y), clipped to [5e-6, 1 - 5e-6], a = `sigmoid_share`; TV2 is the sum of
+// squared differences of neighbours along rows, columns and both diagonals. Adam; after each step q >= `least_width`. It stops after
+// `steps`, or once `least_steps` are done, mean m < `stop_area`, and the exponential average (`stop_average`) of the drop of mean m is
+// below `stop_drop`. The defaults are those for CNNs at 224 x 224; the recipe marc-vit has those for ViTs at 384 x 384.
 #include <algorithm>
 #include <cmath>
 
@@ -128,7 +128,11 @@ class Marc : public OneByOne {
       k.clamp_below(q.data(), static_cast<float>(options_.least_width), N);
       k.advance(number.data(), 1);
 
-      const double values[] = {keep_loss, drop_loss, terms.mean * terms.mean, log_width, terms.tv,
+      const double values[] = {keep_loss,
+                               drop_loss,
+                               terms.mean * terms.mean,
+                               log_width,
+                               terms.tv,
                                options_.positive * keep_loss + options_.negative * drop_loss + options_.sparsity * terms.mean * terms.mean -
                                    options_.width * log_width + options_.tv * terms.tv};
       for (size_t t = 0; t < found.losses.size(); ++t) found.losses[t].values.push_back(static_cast<float>(values[t]));

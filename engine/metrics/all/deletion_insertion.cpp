@@ -8,7 +8,9 @@
 namespace actmatch {
 
 MetricInfo deletion_insertion_metric() {
-  return {"deletion-insertion", "p of the class while pixels go or come in the map's order", kNeedsMap,
+  return {"deletion-insertion",
+          "p of the class while pixels go or come in the map's order",
+          kNeedsMap,
           {{"deletion_auc", Direction::kDown, "probability", "area under p while the most important pixels go"},
            {"insertion_auc", Direction::kUp, "probability", "area under p while the most important pixels come"}},
           [](Classifier& classifier, const MetricInput& in, JsonReader& options) -> std::vector<double> {
@@ -22,8 +24,9 @@ MetricInfo deletion_insertion_metric() {
             const Problem& problem = in.problem;
             const std::vector<int64_t> order = ranking(in.soft);
             const std::vector<float> blurred = gaussian_blur(problem.x, classifier.shape(), sigma, radius, false);
-            return {curve_area(replacement_curve(classifier, problem, order, problem.x, fill_image(classifier.shape(), problem, fill), steps)),
-                    curve_area(replacement_curve(classifier, problem, order, blurred, problem.x, steps))};
+            return {
+                curve_area(replacement_curve(classifier, problem, order, problem.x, fill_image(classifier.shape(), problem, fill), steps)),
+                curve_area(replacement_curve(classifier, problem, order, blurred, problem.x, steps))};
           }};
 }
 

@@ -208,15 +208,13 @@ TEST_F(CudaKernelsTest, Methods) {
   const auto grid = random(cells, 0, 1), table = random(shape.support() * shape.support(), 0, 1), M = random(B * HW, 0, 1),
              Z = random(B * HW, 1, 2);
   compare("smooth_max", 256, [&](Kernels& k, Side& a) { k.smooth_max(a.out(w), a.out(q), a.in(grid), a.in(table), shape, B); });
-  compare("smooth_max_backward", 1024, [&](Kernels& k, Side& a) {
-    k.smooth_max_backward(a.out(grid), a.in(ds), a.in(M), a.in(Z), a.in(grid), a.in(table), shape, B);
-  });
+  compare("smooth_max_backward", 1024,
+          [&](Kernels& k, Side& a) { k.smooth_max_backward(a.out(grid), a.in(ds), a.in(M), a.in(Z), a.in(grid), a.in(table), shape, B); });
   const auto levels = random(3 * C * HW), dout = random(B * C * HW);
   compare("pyramid_compose", 8, [&](Kernels& k, Side& a) { k.pyramid_compose(a.out(dout), a.in(M), a.in(levels), 3, B, C, HW); });
   for (const bool accumulate : {false, true})
-    compare("pyramid_compose_backward", 32, [&](Kernels& k, Side& a) {
-      k.pyramid_compose_backward(a.out(w), a.in(dout), a.in(M), a.in(levels), 3, B, C, HW, accumulate);
-    });
+    compare("pyramid_compose_backward", 32,
+            [&](Kernels& k, Side& a) { k.pyramid_compose_backward(a.out(w), a.in(dout), a.in(M), a.in(levels), 3, B, C, HW, accumulate); });
 }
 
 TEST_F(CudaKernelsTest, Selection) {

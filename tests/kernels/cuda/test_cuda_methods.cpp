@@ -24,8 +24,8 @@ TEST_F(CudaTest, VariableSmooth) {
       check(variable_smooth(nullptr, dev_s.data(), scratch.data(), dev_w.data(), dev_q.data(), R, B, H, W));
       // Sums of up to 1681 terms in rows of 41; an exponent of up to 60 costs as many roundings of it.
       expect_near(dev_s.get(), s, 400, "smoothed");
-      check(variable_smooth_backward(nullptr, dev_dw.data(), dev_dq.data(), scratch.data(), dev_ds.data(), dev_w.data(), dev_q.data(), -0.5f,
-                                     R, B, H, W));
+      check(variable_smooth_backward(nullptr, dev_dw.data(), dev_dq.data(), scratch.data(), dev_ds.data(), dev_w.data(), dev_q.data(),
+                                     -0.5f, R, B, H, W));
       expect_near(dev_dw.get(), dw, 800, "weights");
       expect_near(dev_dq.get(), dq, 800, "widths");
     }
@@ -52,7 +52,8 @@ TEST_F(CudaTest, SmoothMax) {
       check(smooth_max(nullptr, dev_M.data(), dev_Z.data(), dev_a.data(), dev_table.data(), shape, B));
       expect_near(dev_M.get(), M, 100, "mask");  // sums of 81; exponents of up to 20
       expect_near(dev_Z.get(), Z, 200, "sum");
-      check(smooth_max_backward(nullptr, dev_da.data(), dev_dM.data(), dev_M.data(), dev_Z.data(), dev_a.data(), dev_table.data(), shape, B));
+      check(
+          smooth_max_backward(nullptr, dev_da.data(), dev_dM.data(), dev_M.data(), dev_Z.data(), dev_a.data(), dev_table.data(), shape, B));
       expect_near(dev_da.get(), da, 4000, "grid");  // 1 + c (t - M), c = 20, cancels
     }
   });

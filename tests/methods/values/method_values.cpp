@@ -3,8 +3,8 @@
 //   method_values MODEL.onnx PICTURE JOB.json FOLDER
 //
 // JOB: {"label": N (optional), "seed": N, "methods": {"run name": {"method": name, ..its options}}, "metrics": {"name": {..options}}}
-// FOLDER: facts.json (x's preprocessing, label, p_x, and for each run its cost, seconds and the metrics' figures), x.npy [C, H, W], colour.npy,
-// and for each run RUN.map.npy (the method's own units), RUN.soft.npy, RUN.mask.npy (the soft map's top fifth).
+// FOLDER: facts.json (x's preprocessing, label, p_x, and for each run its cost, seconds and the metrics' figures), x.npy [C, H, W],
+// colour.npy, and for each run RUN.map.npy (the method's own units), RUN.soft.npy, RUN.mask.npy (the soft map's top fifth).
 #include <cstdio>
 #include <filesystem>
 #include <nlohmann/json.hpp>
@@ -70,7 +70,7 @@ int run(const std::string& model_path, const std::string& picture, const std::st
       const Measured measured = measure(metric, classifier, in, metric_options);
       for (size_t i = 0; i < measured.values.size(); ++i) figures[metric.figures[i].name] = measured.values[i];
     }
-    facts["runs"][name] = {{"options", made.options}, {"steps", map.steps},     {"forward", map.forward},
+    facts["runs"][name] = {{"options", made.options},  {"steps", map.steps},     {"forward", map.forward},
                            {"backward", map.backward}, {"seconds", map.seconds}, {"figures", figures}};
     write_npy(folder / (name + ".map.npy"), {shape.height, shape.width}, map.logits);
     write_npy(folder / (name + ".soft.npy"), {shape.height, shape.width}, map.soft);
