@@ -1,5 +1,5 @@
-// What ranks the pixels of a picture. Every method of explaining is one of these; what comes after it (level set, pruning, certificate) is the
-// same for all, so that their areas can be compared.
+// What ranks the pixels of a picture. Every method of explaining is one of these; what comes after it (level set, pruning, certificate) is
+// the same for all, so that their areas can be compared.
 #pragma once
 
 #include <cstddef>
@@ -36,11 +36,11 @@ struct SoftMap {
   HardMask best;              // a hard mask that the method itself ends with; empty where it has none
   std::vector<TermTrace> losses;
   int64_t steps = 0;
-  int64_t passes_per_step = 0;         // images through the classifier in one step, for this picture
-  int64_t forward = 0, backward = 0;   // what it cost: images through the classifier, and gradients back to an image or a layer
-  double seconds = 0;                  // this picture's share of the batch's time
-  size_t memory_bytes = 0;             // and of its programs: arena, weights, exposed values
-  std::string failure;                 // the loss became no number: the rest is worthless. Empty: all is well
+  int64_t passes_per_step = 0;        // images through the classifier in one step, for this picture
+  int64_t forward = 0, backward = 0;  // what it cost: images through the classifier, and gradients back to an image or a layer
+  double seconds = 0;                 // this picture's share of the batch's time
+  size_t memory_bytes = 0;            // and of its programs: arena, weights, exposed values
+  std::string failure;                // the loss became no number: the rest is worthless. Empty: all is well
 };
 
 class Method {

@@ -117,8 +117,9 @@ Layer find_layer(Classifier& classifier, const Problem& problem, const std::stri
     const Plane plane = s.size() == 3 ? plane_of(s[1], shape.height, shape.width) : Plane{};
     if (plane.height == 0) {
       if (name.empty()) continue;
-      throw Error(ErrorCode::kInvalidArgument, "layer '" + name + "' " + to_string(s) +
-                                                   " is not laid out in the plane: a feature map N,C,H,W or tokens N,T,D that cover the picture");
+      throw Error(ErrorCode::kInvalidArgument,
+                  "layer '" + name + "' " + to_string(s) +
+                      " is not laid out in the plane: a feature map N,C,H,W or tokens N,T,D that cover the picture");
     }
     layer.channels = s[2], layer.height = plane.height, layer.width = plane.width;
     const int64_t places = plane.height * plane.width;
@@ -134,7 +135,8 @@ Layer find_layer(Classifier& classifier, const Problem& problem, const std::stri
     const bool seen = std::any_of(layer.gradient.begin(), layer.gradient.end(), [](float v) { return v != 0.0f; });
     if (seen || !name.empty()) return layer;
   }
-  throw Error(ErrorCode::kUnsupported, "none of the model's last layers is laid out in the plane and seen by the class; name one as 'layer'");
+  throw Error(ErrorCode::kUnsupported,
+              "none of the model's last layers is laid out in the plane and seen by the class; name one as 'layer'");
 }
 
 std::vector<float> over_channels(const std::vector<float>& image, int64_t pixels, Reduce how) {

@@ -24,17 +24,17 @@ struct MethodInfo {
   std::unique_ptr<Method> (*make)(Classifier& classifier, JsonReader& options, bool robust);
 };
 
-std::span<const MethodInfo> all_methods();                // by name
+std::span<const MethodInfo> all_methods();               // by name
 const MethodInfo& find_method(const std::string& name);  // throws kNotFound, listing them
-std::string method_names();                               // "activation-matching, center, ..."
+std::string method_names();                              // "activation-matching, center, ..."
 
 // Which method, with which options.
 struct MethodRecipe {
   std::string method, name, origin;
   nlohmann::json options;  // the recipe as it is written
 };
-// `method` empty: the recipe's, or activation matching. `recipe`: "default", a built-in one, or the path of a JSON file. Throws kNotFound for
-// unknown names, kInvalidArgument where the two do not go together.
+// `method` empty: the recipe's, or activation matching. `recipe`: "default", a built-in one, or the path of a JSON file. Throws kNotFound
+// for unknown names, kInvalidArgument where the two do not go together.
 MethodRecipe load_method_recipe(const std::string& method, const std::string& recipe);
 
 struct MadeMethod {

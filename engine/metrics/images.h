@@ -1,14 +1,12 @@
-// What metrics share: altered pictures through the classifier, many at once; the order of the pixels; replacements for pixels.
+// What metrics share: altered pictures through the classifier, many at once; the order of the pixels; shapes of masks.
 #pragma once
 
 #include <cstdint>
 #include <functional>
-#include <map>
 #include <span>
-#include <string>
 #include <vector>
 
-#include "engine/explain/problem.h"
+#include "engine/methods/fills.h"
 
 namespace actmatch {
 
@@ -21,15 +19,6 @@ std::vector<int32_t> top_classes(const std::vector<float>& logits, int64_t class
 
 // Pixels by the map and 1e-5 of fixed noise, the largest first.
 std::vector<int64_t> ranking(const std::vector<float>& soft);
-
-enum class Fill { kMean, kBlack, kWhite, kBlur, kZero };
-extern const std::map<std::string, Fill> kFills;
-const char* name_of(Fill fill);
-// The replacement as an image [C, H, W].
-std::vector<float> fill_image(const ClassifierShape& shape, const Problem& problem, Fill fill);
-
-// Separable Gaussian of 2 radius + 1 taps, normalised; outside the picture counts as 0 or as its border.
-std::vector<float> gaussian_blur(const std::vector<float>& image, const ClassifierShape& shape, double sigma, int64_t radius, bool replicate);
 
 // m*x + (1-m)*b or, for the complement, the other way round; all [C, H, W] but the mask [H, W].
 template <class Mask>

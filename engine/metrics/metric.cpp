@@ -36,8 +36,10 @@ const MetricInfo& find_metric(const std::string& name) {
 
 Measured measure(const MetricInfo& metric, Classifier& classifier, const MetricInput& input, const nlohmann::json& options) {
   const std::string name = metric.name;
-  const std::pair<uint32_t, const char*> parts[] = {
-      {kNeedsMap, "a soft map"}, {kNeedsMask, "a hard mask"}, {kNeedsObject, "an object's box or outline"}, {kNeedsSeeds, "masks of other seeds"}};
+  const std::pair<uint32_t, const char*> parts[] = {{kNeedsMap, "a soft map"},
+                                                    {kNeedsMask, "a hard mask"},
+                                                    {kNeedsObject, "an object's box or outline"},
+                                                    {kNeedsSeeds, "masks of other seeds"}};
   for (const auto& [part, what] : parts)
     if (metric.needs & ~input.has & part) throw Error(ErrorCode::kInvalidArgument, "the metric '" + name + "' needs " + what);
   const auto pixels = static_cast<size_t>(input.problem.pixels(classifier.shape()));

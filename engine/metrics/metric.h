@@ -38,12 +38,12 @@ enum MetricNeeds : uint32_t {
 
 struct MetricInput {
   const Problem& problem;
-  std::vector<float> soft;                  // [H, W] in 0..1
-  HardMask mask;                            // [H, W]
-  HardMask object;                          // [H, W] the pixels of the object's box or outline
-  std::vector<HardMask> seeds;              // masks of the same method and picture under other seeds, `mask` not among them
-  std::vector<std::vector<float>> others;   // further pictures [C, H, W], network units, as backgrounds; may be empty
-  uint32_t has = 0;                         // MetricNeeds that are there
+  std::vector<float> soft;                 // [H, W] in 0..1
+  HardMask mask;                           // [H, W]
+  HardMask object;                         // [H, W] the pixels of the object's box or outline
+  std::vector<HardMask> seeds;             // masks of the same method and picture under other seeds, `mask` not among them
+  std::vector<std::vector<float>> others;  // further pictures [C, H, W], network units, as backgrounds; may be empty
+  uint32_t has = 0;                        // MetricNeeds that are there
   std::map<std::string, std::vector<double>>* curves = nullptr;  // receives curves that figures were taken from ("insertion")
 };
 
@@ -52,8 +52,8 @@ struct MetricInfo {
   const char* source;  // where it is from
   uint32_t needs;      // MetricNeeds
   std::vector<Figure> figures;
-  // One number a figure, in their order; NaN where a figure says nothing of this picture (an empty mask). Reads its options; the caller sees
-  // that nothing is left over.
+  // One number a figure, in their order; NaN where a figure says nothing of this picture (an empty mask). Reads its options; the caller
+  // sees that nothing is left over.
   std::vector<double> (*measure)(Classifier& classifier, const MetricInput& input, JsonReader& options);
 };
 

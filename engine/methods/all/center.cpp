@@ -16,7 +16,9 @@ class Center : public OneByOne {
  protected:
   SoftMap map(const Problem&, uint64_t, const Steps& steps) override {
     const int64_t H = classifier_.shape().height, W = classifier_.shape().width;
-    const auto off = [](int64_t i, int64_t n) { return std::abs(2.0 * static_cast<double>(i) + 1.0 - static_cast<double>(n)) / static_cast<double>(n); };
+    const auto off = [](int64_t i, int64_t n) {
+      return std::abs(2.0 * static_cast<double>(i) + 1.0 - static_cast<double>(n)) / static_cast<double>(n);
+    };
     SoftMap found;
     for (int64_t y = 0; y < H; ++y)
       for (int64_t x = 0; x < W; ++x) found.logits.push_back(static_cast<float>(1.0 - std::max(off(y, H), off(x, W))));

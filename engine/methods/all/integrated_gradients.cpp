@@ -81,7 +81,9 @@ class IntegratedGradients : public OneByOne {
     const auto pixels = static_cast<size_t>(problem.pixels(classifier_.shape()));
     std::vector<double> base(problem.colour.begin(), problem.colour.end());
     for (size_t c = 0; c < base.size(); ++c)
-      base[c] = options_.baseline == Baseline::kZero ? 0.0 : options_.baseline == Baseline::kBlack ? problem.backgrounds.offset[c] : base[c];
+      base[c] = options_.baseline == Baseline::kZero    ? 0.0
+                : options_.baseline == Baseline::kBlack ? problem.backgrounds.offset[c]
+                                                        : base[c];
     std::vector<double> sum(x.size(), 0.0);
     std::vector<float> host;
     back_to_images(
@@ -99,8 +101,7 @@ class IntegratedGradients : public OneByOne {
         [&](const float* gradient, int64_t first, int64_t count) {
           host.resize(static_cast<size_t>(count) * x.size());
           backend.download(host.data(), gradient, host.size());
-          for (size_t i = 0; i < host.size(); ++i)
-            sum[i % x.size()] += points_.weight[static_cast<size_t>(first) + i / x.size()] * host[i];
+          for (size_t i = 0; i < host.size(); ++i) sum[i % x.size()] += points_.weight[static_cast<size_t>(first) + i / x.size()] * host[i];
           steps(first + count, options_.steps);
         });
     std::vector<float> attribution(x.size());

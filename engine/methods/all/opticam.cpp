@@ -1,5 +1,5 @@
-// Opti-CAM (Zhang et al. 2024): weights u of the channels of one layer, A [K, h, w], sought so that the class's score on the masked picture is
-// the largest:
+// Opti-CAM (Zhang et al. 2024): weights u of the channels of one layer, A [K, h, w], sought so that the class's score on the masked picture
+// is the largest:
 //   S = up(sum over k of softmax(u)_k A_k),  m = (S - min S) / (max S - min S),  maximise z_y(m x + (1 - m) b0)
 // by Adam, from u = 0; `up` is bilinear. The gradient passes through the minimum and the maximum too.
 #include <algorithm>

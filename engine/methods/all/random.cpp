@@ -1,5 +1,5 @@
-// A control that knows nothing: random blobs, whatever the picture. map = an n x n grid of N(0, 1), brought to the picture's size bilinearly.
-// Number i of the grid is normal number i of field 0 of the stream kMethod (kernels/philox.h).
+// A control that knows nothing: random blobs, whatever the picture. map = an n x n grid of N(0, 1), brought to the picture's size
+// bilinearly. Number i of the grid is normal number i of field 0 of the stream kMethod (kernels/philox.h).
 #include "engine/methods/one_by_one.h"
 #include "engine/methods/registry.h"
 #include "kernels/philox.h"

@@ -1,7 +1,7 @@
 // RISE (Petsiuk, Das, Saenko 2018): map = sum over n masks of p_y(m x + (1 - m) b0) m / (n * keep). A mask is a grid of s x s cells, each 1
-// with probability `keep`, brought to (s + 1) cells' size bilinearly and cut out at a random offset of up to a cell; a cell is ceil(H / s) by
-// ceil(W / s) pixels.
-// Draw = the mask's number; field 2 of the stream kMethod: uniform number i < s s decides cell i, the next two the offset (dy, dx).
+// with probability `keep`, brought to (s + 1) cells' size bilinearly and cut out at a random offset of up to a cell; a cell is ceil(H / s)
+// by ceil(W / s) pixels. Draw = the mask's number; field 2 of the stream kMethod: uniform number i < s s decides cell i, the next two the
+// offset (dy, dx).
 #include <algorithm>
 #include <cmath>
 
@@ -37,9 +37,10 @@ class Rise : public OneByOne {
       const int64_t n = std::min(part, options_.masks - done);
       std::vector<float> masks(static_cast<size_t>(n) * pixels);
       for (int64_t i = 0; i < n; ++i) draw(masks.data() + static_cast<size_t>(i) * pixels, problem, seed, done + i);
-      const std::vector<float> logits = masked_logits(classifier_, problem.x, problem.colour, n, [&](float* out, int64_t first, int64_t count) {
-        std::copy_n(masks.data() + static_cast<size_t>(first) * pixels, static_cast<size_t>(count) * pixels, out);
-      });
+      const std::vector<float> logits =
+          masked_logits(classifier_, problem.x, problem.colour, n, [&](float* out, int64_t first, int64_t count) {
+            std::copy_n(masks.data() + static_cast<size_t>(first) * pixels, static_cast<size_t>(count) * pixels, out);
+          });
       const auto classes = static_cast<size_t>(shape.classes);
       for (size_t i = 0; i < static_cast<size_t>(n); ++i) {
         const double p = softmax(std::span(logits).subspan(i * classes, classes))[static_cast<size_t>(problem.label)];

@@ -1,5 +1,6 @@
-// SmoothGrad (Smilkov et al. 2017): the mean of the gradients at n noisy copies of the picture, x + N(0, (noise (max x - min x))^2), then the
-// sum over the channels of its absolute values. Noise: field 1 of the stream kMethod, draw = the copy's number, index as in the picture.
+// SmoothGrad (Smilkov et al. 2017): the mean of the gradients at n noisy copies of the picture, x + N(0, (noise (max x - min x))^2), then
+// the sum over the channels of its absolute values. Noise: field 1 of the stream kMethod, draw = the copy's number, index as in the
+// picture.
 #include <algorithm>
 
 #include "engine/methods/one_by_one.h"

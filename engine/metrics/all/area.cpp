@@ -4,7 +4,10 @@
 namespace actmatch {
 
 MetricInfo area_metric() {
-  return {"area", "share of the pixels in the hard mask", kNeedsMask, {{"area", Direction::kDown, "share", "mean of the hard mask"}},
+  return {"area",
+          "share of the pixels in the hard mask",
+          kNeedsMask,
+          {{"area", Direction::kDown, "share", "mean of the hard mask"}},
           [](Classifier&, const MetricInput& in, JsonReader&) -> std::vector<double> {
             return {static_cast<double>(count_pixels(in.mask)) / static_cast<double>(in.mask.size())};
           }};

@@ -10,7 +10,9 @@
 namespace actmatch {
 
 MetricInfo average_drop_metric() {
-  return {"average-drop", "the class on the picture under the soft map", kNeedsMap,
+  return {"average-drop",
+          "the class on the picture under the soft map",
+          kNeedsMap,
           {{"average_drop", Direction::kDown, "share", "max(0, p(x) - p(e)) / p(x)"},
            {"increase", Direction::kUp, "share", "1 where p(e) > p(x)"},
            {"average_gain", Direction::kUp, "share", "max(0, p(e) - p(x)) / (1 - p(x))"}},

@@ -8,7 +8,9 @@
 namespace actmatch {
 
 MetricInfo deletion_insertion_metric() {
-  return {"deletion-insertion", "p of the class while pixels go or come in the map's order", kNeedsMap,
+  return {"deletion-insertion",
+          "p of the class while pixels go or come in the map's order",
+          kNeedsMap,
           {{"deletion_auc", Direction::kDown, "probability", "area under p while the most important pixels go"},
            {"insertion_auc", Direction::kUp, "probability", "area under p while the most important pixels come"}},
           [](Classifier& classifier, const MetricInput& in, JsonReader& options) -> std::vector<double> {

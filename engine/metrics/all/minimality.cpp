@@ -41,7 +41,9 @@ std::vector<double> minimality(Classifier& classifier, const MetricInput& in, Js
 }  // namespace
 
 MetricInfo minimality_metric() {
-  return {"minimality", "what of the hard mask could go", kNeedsMask,
+  return {"minimality",
+          "what of the hard mask could go",
+          kNeedsMask,
           {{"removable_tiles", Direction::kDown, "count", "tiles that could go one at a time"},
            {"removable_components", Direction::kDown, "count", "connected components that could go one at a time"}},
           minimality};

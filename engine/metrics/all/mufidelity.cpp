@@ -1,6 +1,6 @@
-// MuFidelity (Bhatt, Weller, Moura 2020): the picture is cut into `grid` x `grid` cells; `subsets` times each cell goes to the baseline with
-// probability `share`. Spearman's rank correlation between p(x) - p(without the subset) and the sum of the map over the subset; equal values
-// share their mean rank. NaN where either is constant. Cell of pixel (y, x): (floor(y grid / H), floor(x grid / W)).
+// MuFidelity (Bhatt, Weller, Moura 2020): the picture is cut into `grid` x `grid` cells; `subsets` times each cell goes to the baseline
+// with probability `share`. Spearman's rank correlation between p(x) - p(without the subset) and the sum of the map over the subset; equal
+// values share their mean rank. NaN where either is constant. Cell of pixel (y, x): (floor(y grid / H), floor(x grid / W)).
 #include <algorithm>
 #include <cmath>
 #include <numeric>
@@ -72,7 +72,9 @@ std::vector<double> mufidelity(Classifier& classifier, const MetricInput& in, Js
 }  // namespace
 
 MetricInfo mufidelity_metric() {
-  return {"mufidelity", "does what the map gives a region say what p loses without it", kNeedsMap,
+  return {"mufidelity",
+          "does what the map gives a region say what p loses without it",
+          kNeedsMap,
           {{"mufidelity", Direction::kUp, "correlation", "Spearman's, between the drop of p and the map's sum over what is removed"}},
           mufidelity};
 }

@@ -5,7 +5,9 @@
 namespace actmatch {
 
 MetricInfo necessity_metric() {
-  return {"necessity", "the class without the hard mask's pixels", kNeedsMask,
+  return {"necessity",
+          "the class without the hard mask's pixels",
+          kNeedsMask,
           {{"necessity", Direction::kUp, "share", "1 where the class is lost"},
            {"necessity_drop", Direction::kUp, "probability", "p(x) - p(c) of the class"}},
           [](Classifier& classifier, const MetricInput& in, JsonReader& options) -> std::vector<double> {

@@ -5,7 +5,9 @@
 namespace actmatch {
 
 MetricInfo object_iou_metric() {
-  return {"object-iou", "the hard mask against the object", kNeedsMask | kNeedsObject,
+  return {"object-iou",
+          "the hard mask against the object",
+          kNeedsMask | kNeedsObject,
           {{"iou", Direction::kUp, "share", "intersection over union with the object"}},
           [](Classifier&, const MetricInput& in, JsonReader&) -> std::vector<double> { return {iou(in.mask, in.object)}; }};
 }

@@ -8,7 +8,9 @@
 namespace actmatch {
 
 MetricInfo pointing_metric() {
-  return {"pointing", "the soft map against the object", kNeedsMap | kNeedsObject,
+  return {"pointing",
+          "the soft map against the object",
+          kNeedsMap | kNeedsObject,
           {{"pointing", Direction::kUp, "share", "1 where the map's maximum lies within 15 pixels of the object"},
            {"energy", Direction::kUp, "share", "share of the map's sum on the object"}},
           [](Classifier& classifier, const MetricInput& in, JsonReader& options) -> std::vector<double> {

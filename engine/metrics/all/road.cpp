@@ -1,6 +1,6 @@
-// ROAD, combined (Rong et al. 2022): pixels are removed most relevant first (MoRF) and least relevant first (LeRF), `percentiles` % of them;
-// what is removed is filled in so that it says nothing: each removed pixel is the weighted mean of those of its 8 neighbours that lie in the
-// picture (direct 1/6, diagonal 1/12; a system of equations, solved to 1e-9), and N(0, noise^2) on top, in network units.
+// ROAD, combined (Rong et al. 2022): pixels are removed most relevant first (MoRF) and least relevant first (LeRF), `percentiles` % of
+// them; what is removed is filled in so that it says nothing: each removed pixel is the weighted mean of those of its 8 neighbours that lie
+// in the picture (direct 1/6, diagonal 1/12; a system of equations, solved to 1e-9), and N(0, noise^2) on top, in network units.
 //   road = mean over the percentiles of (p_LeRF - p_MoRF) / 2
 #include <cmath>
 
@@ -39,7 +39,9 @@ std::vector<double> road(Classifier& classifier, const MetricInput& in, JsonRead
 }  // namespace
 
 MetricInfo road_metric() {
-  return {"road", "p of the class while pixels are filled in from their neighbours", kNeedsMap,
+  return {"road",
+          "p of the class while pixels are filled in from their neighbours",
+          kNeedsMap,
           {{"road", Direction::kUp, "probability", "half of p without the least relevant pixels less p without the most relevant ones"}},
           road};
 }

@@ -7,7 +7,9 @@
 namespace actmatch {
 
 MetricInfo seed_agreement_metric() {
-  return {"seed-agreement", "hard masks under several seeds", kNeedsMask | kNeedsSeeds,
+  return {"seed-agreement",
+          "hard masks under several seeds",
+          kNeedsMask | kNeedsSeeds,
           {{"seed_iou", Direction::kUp, "share", "mean pairwise intersection over union"}},
           [](Classifier&, const MetricInput& in, JsonReader&) -> std::vector<double> {
             std::vector<const HardMask*> masks{&in.mask};

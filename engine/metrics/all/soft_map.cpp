@@ -4,7 +4,9 @@
 namespace actmatch {
 
 MetricInfo soft_map_metric() {
-  return {"soft-map", "the soft map alone", kNeedsMap,
+  return {"soft-map",
+          "the soft map alone",
+          kNeedsMap,
           {{"soft_area", Direction::kDown, "share", "mean of the soft map"},
            {"binariness", Direction::kDown, "share", "mean 4 m (1 - m) of the soft map"}},
           [](Classifier&, const MetricInput& in, JsonReader&) -> std::vector<double> {

@@ -1,6 +1,6 @@
 // Background stability of the hard mask: e = h x + (1 - h) r on K random backgrounds r, in turn of these kinds:
-//   N(0, 1) for each pixel and channel; uniform in -1..1; the picture's own square patches in random order (`patch` pixels a side, edge pieces
-//   where they do not divide it: they stay); other pictures, where there are some.
+//   N(0, 1) for each pixel and channel; uniform in -1..1; the picture's own square patches in random order (`patch` pixels a side, edge
+//   pieces where they do not divide it: they stay); other pictures, where there are some.
 // All in network units, drawn from fixed numbers: the same for every method.
 #include <algorithm>
 #include <numeric>
@@ -17,7 +17,8 @@ std::vector<float> shuffled(const std::vector<float>& x, const ClassifierShape& 
   const int64_t H = shape.height, W = shape.width, rows = H / patch, columns = W / patch;
   std::vector<int64_t> order(static_cast<size_t>(rows * columns));
   std::iota(order.begin(), order.end(), int64_t{0});
-  for (size_t i = order.size(); i > 1; --i) std::swap(order[i - 1], order[static_cast<size_t>(metric_uniform(3, draw, i) * static_cast<double>(i))]);
+  for (size_t i = order.size(); i > 1; --i)
+    std::swap(order[i - 1], order[static_cast<size_t>(metric_uniform(3, draw, i) * static_cast<double>(i))]);
   std::vector<float> out = x;
   for (int64_t c = 0; c < shape.channels; ++c)
     for (int64_t t = 0; t < rows * columns; ++t)
@@ -62,7 +63,9 @@ std::vector<double> stability(Classifier& classifier, const MetricInput& in, Jso
 }  // namespace
 
 MetricInfo stability_metric() {
-  return {"stability", "the class on the hard mask's pixels before random backgrounds", kNeedsMask,
+  return {"stability",
+          "the class on the hard mask's pixels before random backgrounds",
+          kNeedsMask,
           {{"stability", Direction::kUp, "share", "share of the random backgrounds on which the class holds"},
            {"stability_p_mean", Direction::kUp, "probability", "p of the class, mean over the backgrounds"},
            {"stability_p_min", Direction::kUp, "probability", "p of the class on the worst background"}},

@@ -22,13 +22,14 @@ std::vector<double> sufficiency(Classifier& classifier, const MetricInput& in, J
   const std::vector<int64_t> order = ranking(in.soft);
   std::vector<std::vector<float>> fills;
   for (Fill b : kBackgrounds) fills.push_back(fill_image(shape, problem, b));
-  const auto shares = (99 / step);                      // step, 2 step, .. below 100
-  const auto each = static_cast<int64_t>(fills.size()); // images of one k
+  const auto shares = (99 / step);                       // step, 2 step, .. below 100
+  const auto each = static_cast<int64_t>(fills.size());  // images of one k
   const auto p_of = [&](bool removed) {
     HardMask mask;
     const std::vector<float> z = logits_of_images(classifier, shares * each, [&](float* image, int64_t number) {
       if (number % each == 0) {
-        const auto top = static_cast<size_t>(std::llround(static_cast<double>(order.size() * static_cast<size_t>((number / each + 1) * step)) / 100));
+        const auto top =
+            static_cast<size_t>(std::llround(static_cast<double>(order.size() * static_cast<size_t>((number / each + 1) * step)) / 100));
         mask.assign(order.size(), 0);
         for (size_t i = 0; i < top; ++i) mask[static_cast<size_t>(order[i])] = 1;
       }
@@ -45,7 +46,9 @@ std::vector<double> sufficiency(Classifier& classifier, const MetricInput& in, J
 }  // namespace
 
 MetricInfo sufficiency_metric() {
-  return {"sufficiency", "p of the class with the top pixels kept, and with them removed", kNeedsMap,
+  return {"sufficiency",
+          "p of the class with the top pixels kept, and with them removed",
+          kNeedsMap,
           {{"sufficiency", Direction::kDown, "probability", "p(x) - p(top k % kept), mean over k = 5..95"},
            {"comprehensiveness", Direction::kUp, "probability", "p(x) - p(top k % removed), mean over k = 5..95"}},
           sufficiency};
