@@ -25,15 +25,20 @@
 #include "kernels/depthwise.h"
 #include "kernels/gaussian_smooth.h"
 #include "kernels/mask.h"
+#include "kernels/pyramid.h"
 #include "kernels/random_background.h"
 #include "kernels/select_compose.h"
+#include "kernels/smooth_max.h"
 #include "kernels/step_trace.h"
 #include "kernels/tap_distance.h"
 #include "kernels/tiles.h"
+#include "kernels/variable_smooth.h"
 
 namespace actmatch::kernels::cuda {
 
 cudaError_t fill(cudaStream_t stream, float* x, float value, int64_t count);
+// x = max(x, least); NaN stays.
+cudaError_t clamp_below(cudaStream_t stream, float* x, float least, int64_t count);
 // *counter += amount: for the step number of adam and the `first` of a BackgroundCursor.
 cudaError_t advance(cudaStream_t stream, uint32_t* counter, uint32_t amount);
 
@@ -104,6 +109,19 @@ cudaError_t select_compose(cudaStream_t stream, float* out, const SelectSources<
                            int64_t n, int64_t C, int64_t HW);
 cudaError_t select_gain(cudaStream_t stream, float* gain, const float* gradient, const SelectSources<float>& sources, const SelectJob* jobs,
                         float sign, bool inside, int64_t n, int64_t C, int64_t HW, bool accumulate);
+
+// variable_smooth.h, smooth_max.h, pyramid.h; scratch as the header says, the forward pass leaves it alone.
+cudaError_t variable_smooth(cudaStream_t stream, float* s, float* scratch, const float* w, const float* q, int64_t radius, int64_t B,
+                            int64_t H, int64_t W);
+cudaError_t variable_smooth_backward(cudaStream_t stream, float* dw, float* dq, float* scratch, const float* ds, const float* w,
+                                     const float* q, float log_weight, int64_t radius, int64_t B, int64_t H, int64_t W);
+cudaError_t smooth_max(cudaStream_t stream, float* M, float* Z, const float* a, const float* table, const SmoothMaxShape& shape, int64_t B);
+cudaError_t smooth_max_backward(cudaStream_t stream, float* da, const float* dM, const float* M, const float* Z, const float* a,
+                                const float* table, const SmoothMaxShape& shape, int64_t B);
+cudaError_t pyramid_compose(cudaStream_t stream, float* out, const float* m, const float* levels, int64_t L, int64_t B, int64_t C,
+                            int64_t HW);
+cudaError_t pyramid_compose_backward(cudaStream_t stream, float* dm, const float* dout, const float* m, const float* levels, int64_t L,
+                                     int64_t B, int64_t C, int64_t HW, bool accumulate);
 
 // tiles.h; tiles and offsets are device memory, `passes` as for compose.
 cudaError_t tile_sum(cudaStream_t stream, float* sum, const float* map, const TileGrid& grid, int64_t B);

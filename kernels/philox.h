@@ -23,6 +23,8 @@ enum class RandomStream : uint32_t {
   kPrune = 1,       // backgrounds that pruning is checked on
   kCertify = 2,     // backgrounds that claims are made on
   kInitialise = 3,  // first weights of a generator
+  kMethod = 4,      // what a method draws for its map: masks, noise
+  kMetric = 5,      // what a metric draws
 };
 
 struct PhiloxWords {

@@ -39,8 +39,37 @@ target_link_libraries(actmatch_turbojpeg INTERFACE ${ACTMATCH_TURBOJPEG_LIBRARY}
 find_path(ACTMATCH_STB_INCLUDE stb/stb_image.h REQUIRED)
 add_library(actmatch_stb INTERFACE)
 target_include_directories(actmatch_stb SYSTEM INTERFACE ${ACTMATCH_STB_INCLUDE})
+# libcsv: tables of pictures.
+find_path(ACTMATCH_CSV_INCLUDE csv.h)
+find_library(ACTMATCH_CSV_LIBRARY NAMES libcsv.a csv)
+if(NOT ACTMATCH_CSV_INCLUDE OR NOT ACTMATCH_CSV_LIBRARY)
+  message(FATAL_ERROR "libcsv not found: install libcsv-dev")
+endif()
+add_library(actmatch_csv INTERFACE)
+target_include_directories(actmatch_csv SYSTEM INTERFACE ${ACTMATCH_CSV_INCLUDE})
+target_link_libraries(actmatch_csv INTERFACE ${ACTMATCH_CSV_LIBRARY})
 find_package(CLI11 REQUIRED)
 find_package(nlohmann_json REQUIRED)
+
+# Apache Arrow with Parquet: optional, for tables that pandas reads with their types. Its own package first; otherwise a folder that holds
+# include/ and the libraries, such as that of Python's pyarrow.
+set(ACTMATCH_ARROW_HOME "$ENV{ARROW_HOME}" CACHE PATH "Folder with Apache Arrow's include and libraries, where its CMake package is not installed")
+find_package(Parquet CONFIG QUIET)
+if(TARGET Parquet::parquet_shared)
+  add_library(actmatch_arrow INTERFACE)
+  target_link_libraries(actmatch_arrow INTERFACE Parquet::parquet_shared)
+elseif(ACTMATCH_ARROW_HOME)
+  find_path(ACTMATCH_ARROW_INCLUDE parquet/arrow/writer.h HINTS ${ACTMATCH_ARROW_HOME} PATH_SUFFIXES include NO_DEFAULT_PATH)
+  file(GLOB arrow_libraries ${ACTMATCH_ARROW_HOME}/libarrow.so* ${ACTMATCH_ARROW_HOME}/libparquet.so* ${ACTMATCH_ARROW_HOME}/lib*/libarrow.so* ${ACTMATCH_ARROW_HOME}/lib*/libparquet.so*)
+  if(NOT ACTMATCH_ARROW_INCLUDE OR NOT arrow_libraries)
+    message(FATAL_ERROR "ACTMATCH_ARROW_HOME is ${ACTMATCH_ARROW_HOME}, but include/parquet/arrow/writer.h or libarrow.so and libparquet.so are not in it")
+  endif()
+  add_library(actmatch_arrow INTERFACE)
+  target_include_directories(actmatch_arrow SYSTEM INTERFACE ${ACTMATCH_ARROW_INCLUDE})
+  target_link_libraries(actmatch_arrow INTERFACE ${arrow_libraries})
+else()
+  message(STATUS "Without Parquet: Apache Arrow was not found (CSV needs nothing)")
+endif()
 
 # CUDA: the kernels for GPUs. AUTO builds them where a usable nvcc is found; everything else builds and passes its tests without.
 set(ACTMATCH_CUDA AUTO CACHE STRING "Build the CUDA kernels: AUTO, ON or OFF")

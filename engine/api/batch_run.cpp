@@ -43,7 +43,7 @@ void ExplainSession::run_one_by_one(std::span<const Picture> pictures, const Exp
     };
     Finished done{i, prepare(pictures[i]), {}, 1};
     try {
-      if (!done.picture.error) done.outcome = explain(done.picture, report);
+      if (!done.picture.error) done.outcome = explain(done.picture, settings_.seed, report);
     } catch (const Error& e) {
       if (e.code() == ErrorCode::kCancelled || e.code() == ErrorCode::kOutOfMemory) throw;
       done.picture.error = std::current_exception();

@@ -4,6 +4,7 @@
 #include "engine/api/handles.h"
 #include "engine/image/file.h"
 #include "engine/image/npy.h"
+#include "engine/methods/registry.h"
 
 namespace actmatch::api {
 
@@ -249,6 +250,17 @@ actmatch_status actmatch_model_run(actmatch_model* model, const actmatch_tensors
     require(inputs, "inputs");
     require(outputs, "outputs");
     *outputs = new actmatch_tensors{run_model(*model->session, inputs->tensors, text_or(gradient))};
+  });
+}
+
+actmatch_status actmatch_methods_json(const char** json) {
+  return guarded([&] {
+    require(json, "json");
+    thread_local std::string text;
+    nlohmann::ordered_json list = nlohmann::ordered_json::array();
+    for (const actmatch::MethodInfo& m : actmatch::all_methods()) list.push_back({{"name", m.name}, {"about", m.about}});
+    text = list.dump(1, ' ');
+    *json = text.c_str();
   });
 }
 

@@ -8,6 +8,7 @@
 #include "engine/api/watch.h"
 #include "engine/core/error.h"
 #include "engine/image/file.h"
+#include "engine/methods/registry.h"
 
 namespace actmatch::api {
 
@@ -94,10 +95,8 @@ ExplainSession::ExplainSession(std::shared_ptr<ModelSession> model, const actmat
     : model_(std::move(model)),
       shape_(model_->classifier().shape()),
       classifier_(&model_->classifier()),
-      recipe_(load_recipe(options.recipe ? options.recipe : "default", options.robust != 0)),
       settings_(settings_of(options)) {
-  if (options.generator) recipe_.use_generator(generator_kind(options.generator));
-  if (options.steps > 0) recipe_.steps = options.steps;
+  choose_method(options);
   choose_preprocess(options);
   choose_labels(options);
   if (options.class_name) label_ = labels_.find(options.class_name, shape_.labels);
@@ -106,7 +105,7 @@ ExplainSession::ExplainSession(std::shared_ptr<ModelSession> model, const actmat
   if (by_label())
     take_label(std::max(label_, 0));
   else
-    explainer_ = std::make_unique<Explainer>(*classifier_, recipe_);
+    make_explainer();
   common_.model = model_->path();
   common_.model_sha256 = model_->sha256();
   common_.device = device();
@@ -121,7 +120,7 @@ void ExplainSession::take_label(int64_t label) {
   explainer_.reset();  // before the classifier that it uses
   decision_ = model_->decision(label);
   classifier_ = decision_.get();
-  explainer_ = std::make_unique<Explainer>(*classifier_, recipe_);
+  make_explainer();
   taken_ = label;
 }
 
@@ -129,6 +128,42 @@ int32_t ExplainSession::top_label(const ExplainInput& input) const {
   std::vector<float> scores(static_cast<size_t>(shape_.labels));
   model_->classifier().logits(scores.data(), input.x.data(), 1);
   return argmax(scores);
+}
+
+void ExplainSession::choose_method(const actmatch_explain_options& options) {
+  const std::string recipe = options.recipe ? options.recipe : "default";
+  method_ = load_method_recipe(options.method ? options.method : "", recipe);
+  how_.method = method_.method;
+  how_.options = nlohmann::ordered_json::object();
+  if (method_.method == kMainMethod) {
+    recipe_ = load_recipe(recipe, settings_.criterion.robust);
+    if (options.generator) recipe_.use_generator(generator_kind(options.generator));
+    if (options.steps > 0) recipe_.steps = options.steps;
+    how_.recipe = recipe_.name;
+    how_.generator = name_of(recipe_.generator.kind);
+    how_.steps = recipe_.steps;
+    return;
+  }
+  if (options.generator)
+    throw Error(ErrorCode::kInvalidArgument, "the method '" + method_.method + "' has no generator; leave it out");
+  if (options.steps > 0) method_.options["steps"] = options.steps;
+  how_.recipe = method_.name;
+}
+
+void ExplainSession::make_explainer() {
+  if (method_.method == kMainMethod) {
+    explainer_ = std::make_unique<Explainer>(*classifier_, recipe_);
+    return;
+  }
+  try {
+    MadeMethod made = make_method(*classifier_, method_, settings_.criterion.robust);
+    how_.options = made.options;
+    explainer_ = std::make_unique<Explainer>(*classifier_, std::move(made.method));
+  } catch (const Error& e) {
+    if (std::string(e.what()).find("'steps' is not a key") == std::string::npos) throw;
+    throw Error(ErrorCode::kInvalidArgument, "the method '" + method_.method + "' has no steps; leave them out");
+  }
+  how_.steps = how_.options.value("steps", int64_t{0});
 }
 
 void ExplainSession::choose_preprocess(const actmatch_explain_options& options) {
@@ -165,11 +200,13 @@ nlohmann::ordered_json ExplainSession::info() const {
   return {{"model", model_->path()},
           {"device", model_->backend().name()},
           {"precision", precision()},
-          {"recipe", recipe_.name},
-          {"generator", name_of(recipe_.generator.kind)},
-          {"steps", recipe_.steps},
+          {"method", how_.method},
+          {"recipe", how_.recipe},
+          {"generator", how_.generator.empty() ? nlohmann::ordered_json(nullptr) : nlohmann::ordered_json(how_.generator)},
+          {"options", how_.options},
+          {"steps", how_.steps},
           {"operating_point", operating_point(settings_)},
-          {"taps", explainer_->tap_names()},
+          {"taps", explainer_->optimiser() ? explainer_->optimiser()->tap_names() : std::vector<std::string>()},
           {"width", shape_.width},
           {"height", shape_.height},
           {"classes", shape_.labels},
@@ -198,8 +235,10 @@ PreparedPicture ExplainSession::prepare(const Picture& picture) const {
       const auto size = static_cast<size_t>(picture.width) * static_cast<size_t>(picture.height) * 3;
       image = {picture.width, picture.height, {picture.rgb, picture.rgb + size}};
     }
+    prepared.stored_width = image.width, prepared.stored_height = image.height;
     prepared.fitted = fit_image(image, preprocess_, static_cast<int>(shape_.width), static_cast<int>(shape_.height));
     prepared.input = make_input(shape_, prepared.fitted, preprocess_);
+    prepared.asked = label_;
     prepared.input.label = by_label() ? 1 : label_;  // of a decision about one label, that it is there
   } catch (...) {
     prepared.error = std::current_exception();
@@ -216,16 +255,32 @@ Result ExplainSession::finish(PreparedPicture picture, Explainer::Outcome outcom
   const bool grey = preprocess_.grey || channels == 1;
   Image shown = grey ? from_network(picture.input.x, preprocess_, channels, width, height) : picture.fitted;
   const Image background = from_network(picture.input.colour, preprocess_, channels, 1, 1);
-  return Result(std::move(outcome), std::move(provenance), recipe_, settings_, std::move(picture.fitted), std::move(shown),
+  return Result(std::move(outcome), std::move(provenance), how_, settings_, std::move(picture.fitted), std::move(shown),
                 {background.rgb[0], background.rgb[1], background.rgb[2]});
 }
 
-Explainer::Outcome ExplainSession::explain(PreparedPicture& picture, const ExplainProgressCallback& progress) {
-  if (by_label()) take_label(label_ >= 0 ? label_ : top_label(picture.input));
+void ExplainSession::settle(const PreparedPicture& picture) {
+  if (by_label()) take_label(picture.asked >= 0 ? picture.asked : top_label(picture.input));
+}
+
+Problem ExplainSession::problem_of(PreparedPicture& picture) {
+  settle(picture);
+  if (!by_label()) picture.input.label = picture.asked;
+  Problem problem = make_problem(*classifier_, picture.input, settings_);
+  picture.asked = by_label() ? static_cast<int32_t>(taken_) : problem.label;
+  return problem;
+}
+
+Explainer::Outcome ExplainSession::explain(const PreparedPicture& picture, uint64_t seed, const ExplainProgressCallback& progress) {
+  settle(picture);
+  ExplainSettings settings = settings_;
+  settings.seed = seed;
+  ExplainInput input = picture.input;
+  if (!by_label()) input.label = picture.asked;
   Watch watch(*classifier_, progress);
   for (BatchSize size(*explainer_, *classifier_, 1, 1);;) {
     try {
-      Explainer::Outcome outcome = explainer_->explain(picture.input, settings_, watch.callback());
+      Explainer::Outcome outcome = explainer_->explain(input, settings, watch.callback());
       if (by_label()) outcome.label = static_cast<int32_t>(taken_);
       return outcome;
     } catch (const Error& e) {
@@ -237,7 +292,7 @@ Explainer::Outcome ExplainSession::explain(PreparedPicture& picture, const Expla
 Result ExplainSession::run(const Picture& picture, const ExplainProgressCallback& progress) {
   PreparedPicture prepared = prepare(picture);
   if (prepared.error) std::rethrow_exception(prepared.error);
-  Explainer::Outcome outcome = explain(prepared, progress);
+  Explainer::Outcome outcome = explain(prepared, settings_.seed, progress);
   return finish(std::move(prepared), std::move(outcome), 1);
 }
 

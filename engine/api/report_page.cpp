@@ -23,13 +23,14 @@ ReportPage::ReportPage(const ExplainSession& session) {
     point += share;
   }
   header_.facts = {{"model", model},
-                   {"recipe", session.recipe().name},
-                   {"generator", name_of(session.recipe().generator.kind)},
+                   {"method", session.how().method},
+                   {"recipe", session.how().recipe},
                    {"operating point", point},
                    {"random backgrounds", std::to_string(criterion.backgrounds)},
-                   {"steps", std::to_string(session.recipe().steps)},
                    {"seed", std::to_string(settings.seed)},
                    {"device", session.device() + ", " + session.precision()}};
+  if (!session.how().generator.empty()) header_.facts.push_back({"generator", session.how().generator});
+  if (session.how().steps > 0) header_.facts.push_back({"steps", std::to_string(session.how().steps)});
   header_.caution =
       "A masked picture is unlike anything the classifier was trained on, and a very small mask can act like an adversarial pattern. "
       "Read every area together with the share of random backgrounds on which the label holds.";

@@ -44,7 +44,7 @@ std::vector<const TermTrace*> used_terms(const std::vector<TermTrace>& losses) {
   return used;
 }
 
-Result::Result(Explainer::Outcome outcome, Provenance provenance, const Recipe& recipe, const ExplainSettings& settings, Image fitted,
+Result::Result(Explainer::Outcome outcome, Provenance provenance, const HowFound& how, const ExplainSettings& settings, Image fitted,
                Image shown, Colour background)
     : outcome_(std::move(outcome)),
       provenance_(std::move(provenance)),
@@ -55,7 +55,7 @@ Result::Result(Explainer::Outcome outcome, Provenance provenance, const Recipe& 
     fitted_png_ = encode_png(fitted_);
     provenance_.image_sha256 = sha256_hex(fitted_png_);
   }
-  for (size_t i = 0; i < outcome_.instances.size(); ++i) records_.push_back(record(i, recipe, settings));
+  for (size_t i = 0; i < outcome_.instances.size(); ++i) records_.push_back(record(i, how, settings));
 }
 
 const Explanation& Result::explanation(int64_t instance) const {
@@ -72,7 +72,7 @@ const std::string& Result::json(int64_t instance) const {
 
 std::vector<const TermTrace*> Result::losses(int64_t instance) const { return used_terms(explanation(instance).losses); }
 
-std::string Result::record(size_t instance, const Recipe& recipe, const ExplainSettings& settings) const {
+std::string Result::record(size_t instance, const HowFound& how, const ExplainSettings& settings) const {
   const Explanation& e = outcome_.instances[instance];
   const Provenance& from = provenance_;
   // A picture that came as a buffer is written beside the first instance.
@@ -88,11 +88,14 @@ std::string Result::record(size_t instance, const Recipe& recipe, const ExplainS
                     {"head", from.head},
                     {"device", from.device},
                     {"precision", from.precision},
-                    {"recipe", recipe.name},
-                    {"generator", name_of(recipe.generator.kind)},
+                    {"method", how.method},
+                    {"recipe", how.recipe},
+                    {"generator", how.generator.empty() ? Json(nullptr) : Json(how.generator)},
+                    {"options", how.options},
                     {"seed", settings.seed},
                     {"steps", e.steps},
                     {"passes_per_step", e.passes_per_step},
+                    {"cost", {{"forward", e.forward}, {"backward", e.backward}}},
                     {"class_index", outcome_.label},
                     {"class_name", from.class_name.empty() ? Json(nullptr) : Json(from.class_name)},
                     {"instance", instance + 1},
@@ -171,6 +174,7 @@ ReportItem Result::report_item(int64_t instance) const {
                   {"minimal at tiles of", e.minimal_tile > 0 ? std::to_string(e.minimal_tile) + " px" : "not certified"},
                   {"area before pruning", percent(e.pruned_from_area)},
                   {"steps", std::to_string(e.steps)},
+                  {"images forward and back", std::to_string(e.forward) + " and " + std::to_string(e.backward)},
                   {"seconds", formatted("%.1f", e.optimise_seconds + e.prune_seconds)}};
   for (const TermTrace* t : losses(instance)) item.curves.push_back({t->term, t->values});
   return item;

@@ -1,6 +1,7 @@
 // What was found for one picture: the explanations, their records, and the files they become.
 #pragma once
 
+#include <nlohmann/json.hpp>
 #include <string>
 #include <utility>
 #include <vector>
@@ -16,6 +17,14 @@ inline constexpr int kSchemaVersion = 1;
 
 std::string operating_point(const ExplainSettings& settings);  // "sufficient", "robust"
 
+// By which method, and how that was set.
+struct HowFound {
+  std::string method, recipe;
+  std::string generator;           // of activation matching; otherwise empty
+  int64_t steps = 0;               // likewise; 0: the method decides
+  nlohmann::ordered_json options;  // of the other methods, defaults included
+};
+
 // Where a result comes from.
 struct Provenance {
   std::string title;         // the picture's name, for people
@@ -28,8 +37,8 @@ struct Provenance {
 
 class Result {
  public:
-  Result(Explainer::Outcome outcome, Provenance provenance, const Recipe& recipe, const ExplainSettings& settings, Image fitted,
-         Image shown, Colour background);
+  Result(Explainer::Outcome outcome, Provenance provenance, const HowFound& how, const ExplainSettings& settings, Image fitted, Image shown,
+         Colour background);
 
   const Explainer::Outcome& outcome() const { return outcome_; }
   const Provenance& provenance() const { return provenance_; }
@@ -44,7 +53,7 @@ class Result {
   ReportItem report_item(int64_t instance) const;
 
  private:
-  std::string record(size_t instance, const Recipe& recipe, const ExplainSettings& settings) const;
+  std::string record(size_t instance, const HowFound& how, const ExplainSettings& settings) const;
   void stage_instance(StagedFiles& files, size_t instance, const std::string& folder) const;
 
   Explainer::Outcome outcome_;

@@ -12,6 +12,8 @@
 #include "engine/explain/feasibility.h"
 #include "engine/explain/prune.h"
 #include "engine/image/file.h"
+#include "engine/image/npy.h"
+#include "engine/methods/registry.h"
 
 namespace actmatch::api {
 
@@ -175,6 +177,26 @@ HardMask load_mask(const std::string& path, const ClassifierShape& shape) {
   return mask;
 }
 
+// The method's soft map once more, beside the one that was written. Claims nothing of an optimisation, which amplifies rounding.
+void check_map(const Record& record, Classifier& classifier, const Problem& problem, bool robust, const Tolerance& tolerance,
+               ClaimList& claims) {
+  const std::string name = record.find("method") ? record.text("method") : kMainMethod;
+  if (!find_method(name).repeatable) return;
+  const ClassifierShape& shape = classifier.shape();
+  const std::string path = (fs::path(record.path()).parent_path() / "soft_mask.npy").string();
+  const Tensor stated = read_npy(path);
+  if (stated.dtype() != DType::kF32 || stated.shape() != Shape{shape.height, shape.width})
+    throw Error(ErrorCode::kFormat, "'" + path + "' is not a map of " + std::to_string(shape.height) + "x" + std::to_string(shape.width) +
+                                        " floats; it belongs to another model or was changed");
+  const MadeMethod made =
+      make_method(classifier, {name, record.text("recipe"), "'options' in " + record.path(), record.at("options")}, robust);
+  const SoftMap found = made.method->run(std::span(&problem, 1), problem.backgrounds.seed, {}).front();
+  double difference = 0;
+  for (size_t i = 0; i < found.soft.size(); ++i) difference += std::abs(static_cast<double>(found.soft[i]) - stated.data<float>()[i]);
+  difference /= static_cast<double>(found.soft.size());
+  claims.add("soft_mask", name + "'s", "off by " + show(difference) + " on average", difference <= tolerance.probability);
+}
+
 }  // namespace
 
 std::vector<Claim> verify_record(const std::string& given_path, const VerifySettings& settings) {
@@ -255,6 +277,7 @@ std::vector<Claim> verify_record(const std::string& given_path, const VerifySett
     const bool minimal = is_minimal(checker, mask, shape.height, shape.width, tile, criterion.robust);
     claims.add("minimal_tile", std::to_string(tile), minimal ? std::to_string(tile) : "not minimal", minimal);
   }
+  check_map(record, classifier, problem, criterion.robust, tolerance, claims);
   return claims.take();
 }
 

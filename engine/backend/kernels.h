@@ -12,12 +12,15 @@
 #include "kernels/gaussian_smooth.h"
 #include "kernels/logit_loss.h"
 #include "kernels/mask.h"
+#include "kernels/pyramid.h"
 #include "kernels/random_background.h"
 #include "kernels/regulariser.h"
 #include "kernels/select_compose.h"
+#include "kernels/smooth_max.h"
 #include "kernels/step_trace.h"
 #include "kernels/tap_distance.h"
 #include "kernels/tiles.h"
+#include "kernels/variable_smooth.h"
 
 namespace actmatch {
 
@@ -27,7 +30,8 @@ class Kernels {
   virtual ~Kernels() = default;
 
   virtual void fill(float* x, float value, int64_t count) = 0;
-  virtual void advance(uint32_t* counter, uint32_t amount) = 0;  // *counter += amount
+  virtual void clamp_below(float* x, float least, int64_t count) = 0;  // x = max(x, least)
+  virtual void advance(uint32_t* counter, uint32_t amount) = 0;        // *counter += amount
   virtual void mask_activate(float* m, const float* s, const float* threshold, const float* inverse_temperature, int64_t B, int64_t HW) = 0;
   virtual void mask_activate_backward(float* ds, const float* dm, const float* m, const float* inverse_temperature, int64_t B, int64_t HW,
                                       bool accumulate) = 0;
@@ -76,6 +80,17 @@ class Kernels {
                               int64_t n, int64_t C, int64_t HW) = 0;
   virtual void select_gain(float* gain, const float* gradient, const kernels::SelectSources<float>& sources, const kernels::SelectJob* jobs,
                            float sign, bool inside, int64_t n, int64_t C, int64_t HW, bool accumulate) = 0;
+
+  virtual void variable_smooth(float* s, float* scratch, const float* w, const float* q, int64_t radius, int64_t B, int64_t H,
+                               int64_t W) = 0;
+  virtual void variable_smooth_backward(float* dw, float* dq, float* scratch, const float* ds, const float* w, const float* q,
+                                        float log_weight, int64_t radius, int64_t B, int64_t H, int64_t W) = 0;
+  virtual void smooth_max(float* M, float* Z, const float* a, const float* table, const kernels::SmoothMaxShape& shape, int64_t B) = 0;
+  virtual void smooth_max_backward(float* da, const float* dM, const float* M, const float* Z, const float* a, const float* table,
+                                   const kernels::SmoothMaxShape& shape, int64_t B) = 0;
+  virtual void pyramid_compose(float* out, const float* m, const float* levels, int64_t L, int64_t B, int64_t C, int64_t HW) = 0;
+  virtual void pyramid_compose_backward(float* dm, const float* dout, const float* m, const float* levels, int64_t L, int64_t B, int64_t C,
+                                        int64_t HW, bool accumulate) = 0;
 };
 
 }  // namespace actmatch

@@ -20,6 +20,13 @@ add_custom_command(
 add_custom_target(actmatch_bundle ALL DEPENDS ${bundle})
 
 get_filename_component(actmatch_dnnl_folder ${ACTMATCH_DNNL_LIBRARY} DIRECTORY)
+set(actmatch_arrow_libraries "")
+if(TARGET Parquet::parquet_shared)
+  message(STATUS "The installed library will need Arrow's package: projects call find_package(Parquet) before find_package(actmatch)")
+  set(actmatch_arrow_libraries "Parquet::parquet_shared;")
+elseif(TARGET actmatch_arrow)
+  string(JOIN ";" actmatch_arrow_libraries ${arrow_libraries} "")
+endif()
 configure_package_config_file(${CMAKE_CURRENT_LIST_DIR}/actmatchConfig.cmake.in ${CMAKE_CURRENT_BINARY_DIR}/actmatchConfig.cmake
   INSTALL_DESTINATION ${CMAKE_INSTALL_LIBDIR}/cmake/actmatch PATH_VARS CMAKE_INSTALL_LIBDIR CMAKE_INSTALL_INCLUDEDIR)
 write_basic_package_version_file(${CMAKE_CURRENT_BINARY_DIR}/actmatchConfigVersion.cmake COMPATIBILITY SameMinorVersion)

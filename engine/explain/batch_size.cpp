@@ -17,7 +17,8 @@ double checked_images(int64_t preferred) { return 0.5 * static_cast<double>(pref
 constexpr double kCheckedWeights = 3.0;
 
 BatchFacts facts_of(Explainer& explainer, Classifier& classifier, int64_t pictures) {
-  Optimiser& optimiser = explainer.optimiser();
+  if (!explainer.optimiser()) return {};
+  Optimiser& optimiser = *explainer.optimiser();
   if (optimiser.ready() == 0) optimiser.prepare(1);
   const Backend& backend = classifier.backend();
   BatchFacts facts;

@@ -46,6 +46,25 @@ Classifier::Training Classifier::compile(int64_t batch, const std::vector<std::s
   return t;
 }
 
+Classifier::Training Classifier::compile_layers(int64_t batch, const std::vector<std::string>& layers) {
+  Training t{source_(batch, layers), {}, {}, nullptr};
+  t.ends = find_ends(t.graph);
+  for (const std::string& name : layers) {
+    const ValueId v = t.graph.find(name);
+    if (v == kNoValue || t.graph.value(v).kind != ValueKind::kActivation || t.graph.value(v).dtype != DType::kF32)
+      throw Error(ErrorCode::kInvalidArgument, "the model has no layer '" + name + "'; 'actmatch inspect MODEL' lists the taps");
+    t.taps.push_back(v);
+  }
+  drop_after(t.graph, t.ends.logits, t.taps);
+  CompileOptions options;
+  options.exposed = t.taps;
+  options.gradients.seeds = {t.ends.logits};
+  options.gradients.wanted = t.taps;
+  options.gradients.wanted.push_back(t.ends.input);
+  t.program = backend_.compile(t.graph, options);
+  return t;
+}
+
 Classifier::Training Classifier::compile_training(int64_t batch, const std::vector<std::string>& taps, int64_t pictures) {
   return compile(batch, taps, true, pictures);
 }

@@ -47,6 +47,9 @@ class Classifier {
   // Images the classifier has seen since it was made.
   int64_t images_run() const { return images_run_; }
   void count_images(int64_t n) { images_run_ += n; }
+  // Images that a gradient has been brought back to; only methods that say their cost count them.
+  int64_t gradients_run() const { return gradients_run_; }
+  void count_gradients(int64_t n) { gradients_run_ += n; }
 
   // A program for `batch` images that also gives gradients at its input from seeds at the logits and the taps.
   struct Training {
@@ -59,6 +62,8 @@ class Classifier {
   Training compile_training(int64_t batch, const std::vector<std::string>& taps, int64_t pictures = 1);
   // The same without taps, compiled once for each batch and kept.
   Training& gradient_program(int64_t batch);
+  // Gradients at the image and at `layers` (as they are in the graph, tokens not turned) from a seed at the logits.
+  Training compile_layers(int64_t batch, const std::vector<std::string>& layers);
   // Forward only, taps exposed.
   Training compile_forward(int64_t batch, const std::vector<std::string>& taps);
 
@@ -77,7 +82,7 @@ class Classifier {
   int64_t label_;
   ClassifierShape shape_;
   int64_t max_batch_;
-  int64_t images_run_ = 0;
+  int64_t images_run_ = 0, gradients_run_ = 0;
   std::function<void()> before_batch_;
   std::map<int64_t, Training> forward_programs_, gradient_programs_;
 };

@@ -29,9 +29,9 @@ void exclude(std::vector<uint8_t>& allowed, const HardMask& mask, int64_t H, int
 }  // namespace
 
 Explainer::Explainer(Classifier& classifier, const Recipe& recipe, int64_t batch)
-    : classifier_(classifier), optimiser_(classifier, recipe, batch) {}
+    : Explainer(classifier, std::make_unique<Optimiser>(classifier, recipe, batch)) {}
+Explainer::Explainer(Classifier& classifier, std::unique_ptr<Method> method) : classifier_(classifier), method_(std::move(method)) {}
 Explainer::~Explainer() = default;
-const std::vector<std::string>& Explainer::tap_names() const { return optimiser_.tap_names(); }
 
 Problem make_problem(Classifier& classifier, const ExplainInput& input, const ExplainSettings& settings) {
   const ClassifierShape& shape = classifier.shape();
@@ -80,25 +80,26 @@ struct Explainer::Task {
   Outcome* outcome = nullptr;
 };
 
-Explanation Explainer::conclude(Task& task, const OptimisedMask& optimised, const ExplainSettings& settings, int64_t instance,
+Explanation Explainer::conclude(Task& task, const SoftMap& found, const ExplainSettings& settings, int64_t instance,
                                 const ExplainProgressCallback& progress) {
   const auto start = Clock::now();
   const Problem& problem = task.problem;
   FeasibilityChecker checker(classifier_, problem, sets_);
   Explanation e;
-  e.soft = optimised.soft;
-  e.losses = optimised.losses;
-  e.steps = optimised.steps;
-  e.passes_per_step = optimised.passes_per_step;
-  e.optimise_seconds = optimised.seconds;
-  e.memory_bytes = optimised.memory_bytes;
+  e.soft = found.soft;
+  e.losses = found.losses;
+  e.steps = found.steps;
+  e.passes_per_step = found.passes_per_step;
+  e.forward = found.forward, e.backward = found.backward;
+  e.optimise_seconds = found.seconds;
+  e.memory_bytes = found.memory_bytes;
   std::vector<HardMask> candidates;
-  if (!optimised.best.empty()) {
-    candidates.push_back(optimised.best);
+  if (!found.best.empty()) {
+    candidates.push_back(found.best);
     if (!problem.allowed.empty())
       for (size_t i = 0; i < candidates[0].size(); ++i) candidates[0][i] &= problem.allowed[i];
   }
-  PruneResult pruned = prune_mask(checker, problem, classifier_.shape(), optimised.logits, candidates, settings.prune, [&](double area) {
+  PruneResult pruned = prune_mask(checker, problem, classifier_.shape(), found.logits, candidates, settings.prune, [&](double area) {
     return !progress || progress({"prune", instance, {}, area, task.picture});
   });
   e.feasible = pruned.feasible;
@@ -142,7 +143,7 @@ std::vector<Explainer::Outcome> Explainer::explain_batch(std::span<const Explain
       });
     std::vector<Problem> problems;
     for (const Task& task : tasks) problems.push_back(task.problem);
-    const auto optimised = optimiser_.run(problems, settings.seed, [&](const Progress& p) {
+    const auto optimised = method_->run(problems, settings.seed, [&](const Progress& p) {
       return !progress || progress({"optimise", instance, p, p.area, tasks[static_cast<size_t>(p.picture)].picture});
     });
     std::vector<Task> next;

@@ -44,6 +44,7 @@ struct Explanation {
   int64_t minimal_tile = 0;         // side of the tiles none of which can be removed; 0: not certified
   double pruned_from_area = 0;
   int64_t steps = 0, passes_per_step = 0;
+  int64_t forward = 0, backward = 0;  // the method's cost, see SoftMap
   std::vector<TermTrace> losses;
   double optimise_seconds = 0, prune_seconds = 0;
   size_t memory_bytes = 0;
@@ -59,8 +60,10 @@ struct ExplainInput {
 
 class Explainer {
  public:
-  // Compiles for batches of that many pictures.
+  // By activation matching; compiles for batches of that many pictures.
   Explainer(Classifier& classifier, const Recipe& recipe, int64_t batch = 1);
+  // By any method.
+  Explainer(Classifier& classifier, std::unique_ptr<Method> method);
   ~Explainer();
   struct Outcome {
     int32_t label = 0;
@@ -74,16 +77,16 @@ class Explainer {
   // the inputs share the random backgrounds (units and image_index). kOutOfMemory: fewer at once may do.
   std::vector<Outcome> explain_batch(std::span<const ExplainInput> inputs, const ExplainSettings& settings,
                                      const ExplainProgressCallback& progress);
-  const std::vector<std::string>& tap_names() const;
-  Optimiser& optimiser() { return optimiser_; }  // for the size of the batch: prepare, estimate_bytes
+  // For the size of the batch: prepare, estimate_bytes. Null for a method that takes one picture after the other.
+  Optimiser* optimiser() { return dynamic_cast<Optimiser*>(method_.get()); }
 
  private:
   struct Task;
-  Explanation conclude(Task& task, const OptimisedMask& optimised, const ExplainSettings& settings, int64_t instance,
+  Explanation conclude(Task& task, const SoftMap& found, const ExplainSettings& settings, int64_t instance,
                        const ExplainProgressCallback& progress);
 
   Classifier& classifier_;
-  Optimiser optimiser_;
+  std::unique_ptr<Method> method_;
   std::shared_ptr<BackgroundSets> sets_;  // of the latest pictures; nearly always those of the next ones too
 };
 

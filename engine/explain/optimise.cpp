@@ -156,6 +156,8 @@ std::vector<OptimisedMask> Optimiser::run(std::span<const Problem> problems, uin
     r.soft = step.soft(picture);
     r.best = step.best(picture);
     r.passes_per_step = step.passes();
+    r.forward = r.backward = step.passes() * steps;
+    if (!state.tap_names.empty()) ++r.forward;  // the picture itself, for the taps
     r.seconds = seconds / static_cast<double>(count);
     r.memory_bytes = memory.programs / static_cast<size_t>(step.batch());
   }

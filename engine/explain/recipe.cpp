@@ -3,10 +3,9 @@
 #include <cmath>
 #include <map>
 #include <nlohmann/json.hpp>
-#include <set>
-#include <type_traits>
 
 #include "engine/core/error.h"
+#include "engine/explain/json_reader.h"
 #include "engine/explain/recipes.h"
 #include "engine/image/file.h"
 
@@ -24,80 +23,10 @@ const std::map<std::string, kernels::TapDistance> kDistances{{"kl", kernels::Tap
                                                              {"mse", kernels::TapDistance::kMse},
                                                              {"standardised-mse", kernels::TapDistance::kStandardisedMse}};
 
-// Reads an object key by key and complains about what it does not know, so that a misspelt key is not silently ignored.
-class Reader {
- public:
-  Reader(const Json& json, std::string origin, std::string path) : json_(json), origin_(std::move(origin)), path_(std::move(path)) {
-    if (!json.is_object()) fail(path_.empty() ? "the recipe" : "'" + path_ + "'", "must be an object {...}");
-  }
-  template <class T>
-  void number(const char* key, T& value, double low, double high) {
-    known_.insert(key);
-    const auto it = json_.find(key);
-    if (it == json_.end()) return;
-    if (!it->is_number() || !(it->get<double>() >= low) || !(it->get<double>() <= high))
-      fail(quoted(key), "must be a number from " + short_number(low) + " to " + short_number(high));
-    if (std::is_integral_v<T> && it->get<double>() != std::floor(it->get<double>())) fail(quoted(key), "must be a whole number");
-    value = it->get<T>();
-  }
-  void boolean(const char* key, bool& value) {
-    known_.insert(key);
-    const auto it = json_.find(key);
-    if (it == json_.end()) return;
-    if (!it->is_boolean()) fail(quoted(key), "must be true or false");
-    value = it->get<bool>();
-  }
-  void text(const char* key, std::string& value) {
-    known_.insert(key);
-    const auto it = json_.find(key);
-    if (it == json_.end()) return;
-    if (!it->is_string()) fail(quoted(key), "must be a string");
-    value = it->get<std::string>();
-  }
-  template <class T>
-  void choice(const char* key, T& value, const std::map<std::string, T>& choices) {
-    std::string chosen;
-    text(key, chosen);
-    if (!chosen.empty()) value = pick(key, chosen, choices);
-  }
-  template <class T>
-  T pick(const char* key, const std::string& chosen, const std::map<std::string, T>& choices) {
-    const auto it = choices.find(chosen);
-    if (it != choices.end()) return it->second;
-    std::string list;
-    for (const auto& [name, unused] : choices) list += (list.empty() ? "" : ", ") + name;
-    fail(quoted(key), "is '" + chosen + "'; choose one of " + list);
-  }
-  const Json* child(const char* key) {
-    known_.insert(key);
-    const auto it = json_.find(key);
-    return it == json_.end() ? nullptr : &*it;
-  }
-  void finish() {
-    for (const auto& [key, unused] : json_.items())
-      if (!known_.count(key)) fail(quoted(key.c_str()), "is not a key of a recipe");
-  }
-  [[noreturn]] void fail(const std::string& what, const std::string& why) {
-    throw Error(ErrorCode::kFormat, origin_ + ": " + what + " " + why);
-  }
-  std::string quoted(const char* key) const { return "'" + (path_.empty() ? "" : path_ + ".") + key + "'"; }
-
- private:
-  static std::string short_number(double v) {
-    std::string s = std::to_string(v);
-    s.erase(s.find_last_not_of('0') + 1);
-    if (s.back() == '.') s.pop_back();
-    return s;
-  }
-  const Json& json_;
-  std::string origin_, path_;
-  std::set<std::string> known_;
-};
-
 constexpr double kBig = 1e6;
 
 void read_generator(const Json& json, const std::string& origin, GeneratorSpec& g) {
-  Reader r(json, origin, "generator");
+  JsonReader r(json, origin, "generator");
   r.choice("kind", g.kind, kGenerators);
   r.number("cell", g.cell, 1, 1024);
   r.boolean("smooth", g.smooth);
@@ -106,7 +35,7 @@ void read_generator(const Json& json, const std::string& origin, GeneratorSpec& 
 }
 
 void read_taps(const Json& json, const std::string& origin, TapRecipe& taps) {
-  Reader r(json, origin, "taps");
+  JsonReader r(json, origin, "taps");
   r.number("limit", taps.limit, 1, 64);
   if (const Json* names = r.child("names")) {
     if (!names->is_array()) r.fail("'taps.names'", "must be a list of value names");
@@ -134,7 +63,7 @@ void read_taps(const Json& json, const std::string& origin, TapRecipe& taps) {
 }
 
 void read_weights(const Json& json, const std::string& origin, LossWeights& w) {
-  Reader r(json, origin, "weights");
+  JsonReader r(json, origin, "weights");
   for (auto [key, value] : {std::pair{"act", &w.act},
                             {"kl", &w.kl},
                             {"ce", &w.ce},
@@ -149,7 +78,7 @@ void read_weights(const Json& json, const std::string& origin, LossWeights& w) {
 }
 
 void read_area(const Json& json, const std::string& origin, AreaSchedule& a) {
-  Reader r(json, origin, "area_schedule");
+  JsonReader r(json, origin, "area_schedule");
   r.boolean("enabled", a.enabled);
   r.number("start", a.start, 1e-6, 1);
   r.number("end", a.end, 1e-6, 1);
@@ -184,7 +113,7 @@ namespace {
 
 // An object of rates by generator; there must be one for the recipe's own.
 void read_learning_rates(const Json& json, const std::string& origin, Recipe& recipe) {
-  Reader r(json, origin, "learning_rate");
+  JsonReader r(json, origin, "learning_rate");
   for (const auto& [name, kind] : kGenerators) {
     double rate = -1;
     r.number(name.c_str(), rate, 0, kBig);
@@ -199,9 +128,11 @@ Recipe read_recipe(const Json& json, const std::string& origin) {
   Recipe recipe;
   recipe.taps.distances = {kernels::TapDistance::kCosine};
   recipe.taps.weights = {1.0};
-  Reader r(json, origin, "");
-  std::string about;
+  JsonReader r(json, origin, "");
+  std::string about, method;
   r.text("about", about);
+  r.text("method", method);
+  if (!method.empty() && method != "activation-matching") r.fail("'method'", "is '" + method + "': this is a recipe of another method");
   r.text("name", recipe.name);
   if (recipe.name.empty()) r.fail("'name'", "is missing");
   r.number("steps", recipe.steps, 0, 1000000);
@@ -238,15 +169,7 @@ Recipe read_recipe(const Json& json, const std::string& origin) {
 }  // namespace
 
 Recipe recipe_from_json(const std::string& text, const std::string& origin, bool robust) {
-  Json json;
-  try {
-    json = Json::parse(text, nullptr, true, true);
-  } catch (const Json::parse_error& e) {
-    throw Error(ErrorCode::kFormat,
-                origin + " is not JSON (error at byte " + std::to_string(e.byte) + "); see the built-in recipes for the form");
-  } catch (const Json::out_of_range&) {
-    throw Error(ErrorCode::kFormat, origin + " has a number beyond the range of double; write a smaller one");
-  }
+  Json json = parse_recipe(text, origin);
   if (json.is_object() && json.contains("robust")) {
     const Json overrides = json["robust"];
     if (!overrides.is_object()) throw Error(ErrorCode::kFormat, origin + ": 'robust' must be an object {...}");

@@ -35,14 +35,14 @@ int64_t round_half_even(double v) { return static_cast<int64_t>(std::nearbyint(v
 
 }  // namespace
 
-Image fit_image(const Image& image, const Preprocess& p, int width, int height) {
+FitGeometry fit_geometry(int64_t image_width, int64_t image_height, const Preprocess& p, int width, int height) {
   ACTMATCH_CHECK(width >= 1 && height >= 1, "a network without pixels");
-  if (image.width == width && image.height == height) return image;
+  if (image_width == width && image_height == height) return {width, height, 0, 0};
   if (p.fit == FitMode::kNone)
-    throw Error(ErrorCode::kInvalidArgument, "the picture has " + std::to_string(image.width) + "x" + std::to_string(image.height) +
+    throw Error(ErrorCode::kInvalidArgument, "the picture has " + std::to_string(image_width) + "x" + std::to_string(image_height) +
                                                  " pixels and the network takes " + std::to_string(width) + "x" + std::to_string(height) +
                                                  "; resize it, or choose another \"resize\" than \"none\"");
-  if (p.fit == FitMode::kStretch) return resize(image, width, height, p.interpolation);
+  if (p.fit == FitMode::kStretch) return {width, height, 0, 0};
 
   const int least = std::min(width, height);
   if (p.short_side > 0 && p.short_side < least)
@@ -53,14 +53,37 @@ Image fit_image(const Image& image, const Preprocess& p, int width, int height) 
   const double ratio = p.short_side > 0 ? static_cast<double>(p.short_side) / least : p.resize_ratio;
   const int64_t box_width = std::max<int64_t>(width, std::llround(width * ratio));
   const int64_t box_height = std::max<int64_t>(height, std::llround(height * ratio));
-  int64_t full_width = box_width, full_height = box_height;
-  if (box_width * image.height >= box_height * image.width)
-    full_height = box_width * image.height / image.width;
+  FitGeometry fit{box_width, box_height, 0, 0};
+  if (box_width * image_height >= box_height * image_width)
+    fit.full_height = box_width * image_height / image_width;
   else
-    full_width = box_height * image.width / image.height;
-  const int64_t left = round_half_even(static_cast<double>(full_width - width) / 2);
-  const int64_t top = round_half_even(static_cast<double>(full_height - height) / 2);
-  return resize_part(image, full_width, full_height, left, top, width, height, p.interpolation);
+    fit.full_width = box_height * image_width / image_height;
+  fit.left = round_half_even(static_cast<double>(fit.full_width - width) / 2);
+  fit.top = round_half_even(static_cast<double>(fit.full_height - height) / 2);
+  return fit;
+}
+
+Image fit_image(const Image& image, const Preprocess& p, int width, int height) {
+  const FitGeometry fit = fit_geometry(image.width, image.height, p, width, height);
+  if (image.width == width && image.height == height) return image;
+  return resize_part(image, fit.full_width, fit.full_height, fit.left, fit.top, width, height, p.interpolation);
+}
+
+std::vector<uint8_t> fit_boxes(std::span<const std::array<double, 4>> boxes, int64_t image_width, int64_t image_height, const Preprocess& p,
+                               int width, int height) {
+  const FitGeometry fit = fit_geometry(image_width, image_height, p, width, height);
+  const double across = static_cast<double>(fit.full_width) / static_cast<double>(image_width);
+  const double down = static_cast<double>(fit.full_height) / static_cast<double>(image_height);
+  std::vector<uint8_t> inside(static_cast<size_t>(width) * static_cast<size_t>(height));
+  for (int y = 0; y < height; ++y)
+    for (int x = 0; x < width; ++x) {
+      // The pixel's centre in the stored picture.
+      const double u = (x + 0.5 + static_cast<double>(fit.left)) / across, v = (y + 0.5 + static_cast<double>(fit.top)) / down;
+      for (const auto& box : boxes)
+        if (u >= box[0] && u < box[2] && v >= box[1] && v < box[3])
+          inside[static_cast<size_t>(y) * static_cast<size_t>(width) + static_cast<size_t>(x)] = 1;
+    }
+  return inside;
 }
 
 std::vector<float> to_network(const Image& fitted, const Preprocess& p, int channels) {

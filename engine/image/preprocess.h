@@ -2,6 +2,7 @@
 #pragma once
 
 #include <array>
+#include <cstdint>
 #include <span>
 #include <string>
 #include <vector>
@@ -42,6 +43,17 @@ std::vector<std::string> preprocess_preset_names();
 Preprocess preprocess_from_json(const std::string& text, const std::string& name);
 // preprocess_from_json reads it back to an equal Preprocess.
 std::string preprocess_to_json(const Preprocess& preprocess);
+
+// A picture is resized to full_width x full_height, of which the part from (left, top) on is cut out.
+struct FitGeometry {
+  int64_t full_width = 0, full_height = 0, left = 0, top = 0;
+};
+// Throws as fit_image.
+FitGeometry fit_geometry(int64_t image_width, int64_t image_height, const Preprocess& preprocess, int width, int height);
+// Which pixels of the fitted picture [height, width] have their centre in one of the boxes (x0, y0, x1, y1 in pixels of the stored
+// picture).
+std::vector<uint8_t> fit_boxes(std::span<const std::array<double, 4>> boxes, int64_t image_width, int64_t image_height,
+                               const Preprocess& preprocess, int width, int height);
 
 // The picture in the network's size (width, height >= 1). One that has it already is taken as it is. Throws kInvalidArgument when
 // the fit is kNone and the size differs, or when short_side is less than the size.

@@ -31,6 +31,14 @@ table { border-collapse: collapse; font-size: 14px; flex: 0 1 auto; }
 th, td { text-align: left; padding: 4px 16px 4px 0; border-bottom: 1px solid var(--line); vertical-align: top; }
 th { font-weight: 400; color: var(--soft); }
 td { font-variant-numeric: tabular-nums; overflow-wrap: anywhere; }
+.wide { overflow-x: auto; margin: 0 0 12px; }
+.wide table { white-space: nowrap; }
+.wide thead th { vertical-align: bottom; }
+td small { display: block; color: var(--soft); }
+td.best { font-weight: 600; }
+.charts { display: grid; grid-template-columns: repeat(auto-fill, minmax(440px, 1fr)); gap: 20px 32px; }
+.charts h3, article h3 { font-size: 15px; margin: 0 0 8px; }
+.charts svg { display: block; width: 100%; height: auto; }
 .chart { flex: 1 1 440px; min-width: 0; max-width: 640px; }
 .chart svg { display: block; width: 100%; height: auto; }
 @media print { body { background: none; } main { padding: 0; max-width: none; } }
@@ -95,7 +103,7 @@ std::string escape_html(const std::string& text) {
   return out;
 }
 
-std::string render_report(const ReportHeader& header, const std::vector<ReportItem>& items) {
+std::string render_page(const ReportHeader& header, const std::string& body) {
   std::string html = "<!DOCTYPE html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">\n";
   html += "<meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\n";
   html += "<title>" + escape_html(header.title) + "</title>\n<style>" + kStyle + "</style>\n</head>\n<body>\n<main>\n";
@@ -103,9 +111,13 @@ std::string render_report(const ReportHeader& header, const std::vector<ReportIt
   if (!header.lead.empty()) html += "<p class=\"lead\">" + escape_html(header.lead) + "</p>\n";
   append_facts(html, header.facts);
   if (!header.caution.empty()) html += "<p class=\"caution\">" + escape_html(header.caution) + "</p>\n";
-  for (const ReportItem& item : items) append_item(html, item);
-  html += "</main>\n</body>\n</html>\n";
-  return html;
+  return html + body + "</main>\n</body>\n</html>\n";
+}
+
+std::string render_report(const ReportHeader& header, const std::vector<ReportItem>& items) {
+  std::string body;
+  for (const ReportItem& item : items) append_item(body, item);
+  return render_page(header, body);
 }
 
 }  // namespace actmatch

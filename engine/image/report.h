@@ -39,6 +39,9 @@ struct ReportHeader {
 // values lie within a factor of 30, else logarithmic, or symmetric-logarithmic where some values are (almost) zero or negative.
 std::string render_report(const ReportHeader& header, const std::vector<ReportItem>& items);
 
+// A page of that header and look around `body`, which is HTML already.
+std::string render_page(const ReportHeader& header, const std::string& body);
+
 // `text` with &, <, >, " and ' as entities; control characters, which HTML forbids, become spaces.
 std::string escape_html(const std::string& text);
 

@@ -1,9 +1,9 @@
 // The loss chart of the report: inline SVG.
 #include <algorithm>
 #include <cmath>
-#include <cstdio>
 #include <limits>
 
+#include "engine/image/chart_parts.h"
 #include "engine/image/report.h"
 
 namespace actmatch {
@@ -17,17 +17,8 @@ constexpr double kWideSpan = 30;     // largest over smallest magnitude from whi
 constexpr double kLeastOfLog = 1e-6;  // of the largest value: below, decades of nothing would fill the chart
 constexpr double kLeastOfSymlog = 1e-3;
 
-// Eight colours that also colour-blind readers tell apart (after Okabe and Ito, the yellow darkened for white paper); a second round
-// of curves is dashed.
-constexpr const char* kCurveColours[] = {"#0072b2", "#d55e00", "#009e73", "#cc79a7", "#8a6d00", "#56b4e9", "#1d2129", "#8c6bb1"};
-
-std::string number(double v, const char* format = "%.4g") {
-  char text[40];
-  std::snprintf(text, sizeof text, format, v);
-  return text;
-}
-
-std::string coordinate(double v) { return number(v, "%.1f"); }
+using chart::coordinate;
+using chart::number;
 
 // Maps values to 0..1 from bottom to top, and knows where the axis needs its ticks.
 class Scale {
@@ -124,10 +115,6 @@ std::string path_of(const std::vector<float>& values, const Scale& scale, size_t
   }
   return path;
 }
-
-// A legend entry takes about this much room: its line, and its letters at 12 units.
-double legend_width(const std::string& name) { return 40 + 7.0 * static_cast<double>(std::min<size_t>(name.size(), 40)); }
-
 }  // namespace
 
 std::string render_loss_chart(const std::vector<LossCurve>& curves) {
@@ -149,20 +136,10 @@ std::string render_loss_chart(const std::vector<LossCurve>& curves) {
   std::nth_element(magnitudes.begin(), magnitudes.begin() + few, magnitudes.end());
   const Scale scale(low, high, magnitudes.empty() ? 0 : magnitudes[static_cast<size_t>(few)]);
 
-  std::string legend;
-  double x = kLeft, y = kTop + kPlotHeight + kAxis + 10;
-  for (size_t i = 0; i < curves.size(); ++i) {
-    if (x > kLeft && x + legend_width(curves[i].name) > kWidth) {
-      x = kLeft;
-      y += 18;
-    }
-    const std::string colour = kCurveColours[i % std::size(kCurveColours)];
-    const std::string dash = i < std::size(kCurveColours) ? "" : " stroke-dasharray=\"4 3\"";
-    legend += "<line x1=\"" + coordinate(x) + "\" y1=\"" + coordinate(y) + "\" x2=\"" + coordinate(x + 18) + "\" y2=\"" + coordinate(y) +
-              "\" stroke=\"" + colour + "\" stroke-width=\"2\"" + dash + "/><text x=\"" + coordinate(x + 23) + "\" y=\"" +
-              coordinate(y + 4) + "\">" + escape_html(curves[i].name) + "</text>\n";
-    x += legend_width(curves[i].name);
-  }
+  std::vector<std::string> names;
+  for (const LossCurve& curve : curves) names.push_back(curve.name);
+  double y = kTop + kPlotHeight + kAxis + 10;
+  const std::string legend = chart::legend(names, kLeft, kWidth, y);
   const double bottom = kTop + kPlotHeight;
   std::string svg = "<svg viewBox=\"0 0 " + number(kWidth) + " " + number(y + 14) +
                     "\" role=\"img\" aria-label=\"loss terms over the steps\" font-family=\"inherit\" font-size=\"12\" fill=\"#5c6470\">\n";
@@ -180,9 +157,8 @@ std::string render_loss_chart(const std::vector<LossCurve>& curves) {
          "</text><text x=\"" + coordinate(kWidth - kRight) + "\" y=\"" + coordinate(bottom + 16) + "\" text-anchor=\"end\">" +
          std::to_string(steps - 1) + "</text>\n";
   for (size_t i = 0; i < curves.size(); ++i)
-    svg += "<path d=\"" + path_of(curves[i].values, scale, steps) + "\" fill=\"none\" stroke=\"" +
-           kCurveColours[i % std::size(kCurveColours)] + "\" stroke-width=\"1.6\" stroke-linejoin=\"round\"" +
-           (i < std::size(kCurveColours) ? "" : " stroke-dasharray=\"4 3\"") + "/>\n";
+    svg += "<path d=\"" + path_of(curves[i].values, scale, steps) + "\" fill=\"none\" " + chart::stroke(i) +
+           " stroke-width=\"1.6\" stroke-linejoin=\"round\"/>\n";
   return svg + legend + "</svg>\n";
 }
 

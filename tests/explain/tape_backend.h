@@ -124,6 +124,16 @@ class TapeBackend : public Backend {
     ACTMATCH_TAPE(select_gain,
                   (F v, G g, const kernels::SelectSources<float>& s, const kernels::SelectJob* j, float f, bool i, I n, I C, I HW, bool a),
                   v, g, s, j, f, i, n, C, HW, a)
+    ACTMATCH_TAPE(clamp_below, (F x, float least, I count), x, least, count)
+    ACTMATCH_TAPE(variable_smooth, (F s, F scratch, G w, G q, I radius, I B, I H, I W), s, scratch, w, q, radius, B, H, W)
+    ACTMATCH_TAPE(variable_smooth_backward, (F dw, F dq, F scratch, G ds, G w, G q, float log_weight, I radius, I B, I H, I W), dw, dq,
+                  scratch, ds, w, q, log_weight, radius, B, H, W)
+    ACTMATCH_TAPE(smooth_max, (F M, F Z, G a, G table, const kernels::SmoothMaxShape& shape, I B), M, Z, a, table, shape, B)
+    ACTMATCH_TAPE(smooth_max_backward, (F da, G dM, G M, G Z, G a, G table, const kernels::SmoothMaxShape& shape, I B), da, dM, M, Z, a,
+                  table, shape, B)
+    ACTMATCH_TAPE(pyramid_compose, (F out, G m, G levels, I L, I B, I C, I HW), out, m, levels, L, B, C, HW)
+    ACTMATCH_TAPE(pyramid_compose_backward, (F dm, G dout, G m, G levels, I L, I B, I C, I HW, bool accumulate), dm, dout, m, levels, L, B,
+                  C, HW, accumulate)
 #undef ACTMATCH_TAPE
     void compose(F out, G x, std::span<const Pass> passes, I B, I C, I HW) override {
       backend_.issue([=, this, p = std::vector<Pass>(passes.begin(), passes.end())] { inner_.compose(out, x, p, B, C, HW); });

@@ -156,7 +156,7 @@ TEST_F(OnALimitedDevice, TheDeviceMayNotTell) {
 TEST_F(OnALimitedDevice, OutOfMemoryHalvesTheBatch) {
   Explainer explainer(classifier_, recipe_);
   const Ran alone = run(explainer, 1);
-  gpu_.memory = gpu_.used + (explainer.optimiser().estimate_bytes(4) - explainer.optimiser().estimate_bytes(1));
+  gpu_.memory = gpu_.used + (explainer.optimiser()->estimate_bytes(4) - explainer.optimiser()->estimate_bytes(1));
   const Ran ran = run(explainer, 12);
   EXPECT_EQ(ran.batches, (std::vector<int64_t>{3, 3, 3, 3}));
   ASSERT_EQ(ran.notices.size(), 2u);
@@ -219,14 +219,14 @@ TEST_F(OnALimitedDevice, ItDoesNotMatterWhatWasBefore) {
   Explainer explainer(classifier_, recipe_);
   gpu_.memory = enough;
   explainer.explain_batch(std::span(inputs_).first(3), settings_, {});
-  EXPECT_EQ(explainer.optimiser().ready(), 3);
+  EXPECT_EQ(explainer.optimiser()->ready(), 3);
   EXPECT_NEAR(static_cast<double>(BatchSize(explainer, classifier_, 0, 12).get()), static_cast<double>(fresh), 1.0);
   gpu_.memory = gpu_.used;
   expect_error(ErrorCode::kOutOfMemory, {"memory"}, [&] { explainer.explain_batch(std::span(inputs_).first(12), settings_, {}); });
-  EXPECT_EQ(explainer.optimiser().ready(), 0);
+  EXPECT_EQ(explainer.optimiser()->ready(), 0);
   gpu_.memory = enough;
   EXPECT_GT(BatchSize(explainer, classifier_, 0, 12).get(), 1);
-  EXPECT_EQ(explainer.optimiser().ready(), 1);
+  EXPECT_EQ(explainer.optimiser()->ready(), 1);
 }
 
 TEST_F(OnALimitedDevice, SmallerChecksGiveMemoryBack) {

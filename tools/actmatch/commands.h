@@ -19,6 +19,8 @@ void add_inspect(CLI::App& app, Action& action);
 void add_run(CLI::App& app, Action& action);
 void add_verify(CLI::App& app, Action& action);
 void add_devices(CLI::App& app, Action& action);
+void add_evaluate(CLI::App& app, Action& action);
+void add_report(CLI::App& app, Action& action);
 
 // Flags that several subcommands have.
 struct DeviceFlags {
@@ -28,6 +30,8 @@ struct DeviceFlags {
 };
 void add_device_flags(CLI::App& command, DeviceFlags& flags);
 void add_precision_flag(CLI::App& command, DeviceFlags& flags);
+void add_preprocess_flags(CLI::App& command, ExplainOptions& options);  // and labels
+void add_criterion_flags(CLI::App& command, ExplainOptions& options);   // what makes a mask acceptable
 
 // What the file leaves open about a classifier.
 struct ModelFlags {

@@ -28,7 +28,7 @@ std::string progress_text(const Progress& p) {
   std::string text = p.phase;
   if (p.instance > 1) text += " (instance " + std::to_string(p.instance) + ")";
   if (p.steps > 0) text += " " + std::to_string(p.step) + "/" + std::to_string(p.steps);
-  text += "  area " + format("%.1f %%", 100 * p.area);
+  if (p.area > 0) text += "  area " + format("%.1f %%", 100 * p.area);
   if (p.steps > 0) text += "  " + clock(p.seconds_left) + " left";
   for (size_t i = 0; i < p.terms; ++i) text += std::string("  ") + p.term_names[i] + " " + format("%.3g", p.term_values[i]);
   return text;
@@ -117,7 +117,7 @@ class Run {
     }
     shown_ = p.picture;
     step_ = p.step;
-    if (p.area == 0 || !line_.wants_update()) return;
+    if ((p.area == 0 && p.steps == 0) || !line_.wants_update()) return;
     std::string prefix;
     if (images_.size() > 1) prefix = "[" + std::to_string(p.picture + 1) + "/" + std::to_string(images_.size()) + "] ";
     prefix += file_name(images_[p.picture]);
@@ -136,6 +136,12 @@ class Run {
   size_t shown_ = SIZE_MAX, last_ = 0;
   int64_t step_ = 0;
 };
+
+std::string method_names() {
+  std::string list;
+  for (const auto& m : nlohmann::json::parse(methods_json())) list += (list.empty() ? "" : ", ") + m["name"].get<std::string>();
+  return list;
+}
 
 int explain(const ExplainFlags& flags) {
   watch_for_interrupt();
@@ -160,6 +166,34 @@ int explain(const ExplainFlags& flags) {
 
 }  // namespace
 
+void add_preprocess_flags(CLI::App& command, ExplainOptions& o) {
+  command.add_option(
+      "--preprocess", o.preprocess,
+      "imagenet, tf, caffe, unit, raw, or a JSON file (default: MODEL.preprocess.json beside the model, otherwise imagenet, or "
+                     "what a model takes that normalises its input itself)");
+  command
+      .add_option(
+          "--resize", o.resize,
+          "short-side: scale the short side to round(S*ratio) and cut out the centre; stretch; none: pictures must have the model's "
+          "size (default: as the preprocessing says, short-side)")
+      ->check(CLI::IsMember({"short-side", "stretch", "none"}));
+  command.add_option("--resize-ratio", o.resize_ratio, "short side over the model's size before the crop (default 256/224)")
+      ->check(CLI::Range(1.0, 4.0));
+  command.add_option("--labels", o.labels, "text file with a class name a line (default: MODEL.labels.txt beside the model)");
+}
+
+void add_criterion_flags(CLI::App& command, ExplainOptions& o) {
+  command.add_flag("--robust", o.robust, "the label must hold on random backgrounds too");
+  command.add_option("--tau", o.tau, "p(e) must be at least TAU * p(x)")->capture_default_str()->check(CLI::Range(1e-6, 1.0));
+  command.add_option("--rho", o.rho, "with --robust: share of the random backgrounds that must keep the label")
+      ->capture_default_str()
+      ->check(CLI::Range(1e-6, 1.0));
+  command.add_option("--backgrounds", o.backgrounds, "random backgrounds to test on")->capture_default_str()->check(CLI::Range(1, 4096));
+  command.add_option("--tile", o.tile, "side of the tiles of the certificate of minimality, in pixels")
+      ->capture_default_str()
+      ->check(CLI::Range(1, 4096));
+}
+
 void add_explain(CLI::App& app, Action& action) {
   auto flags = std::make_shared<ExplainFlags>();
   ExplainOptions& o = flags->options;
@@ -171,32 +205,19 @@ void add_explain(CLI::App& app, Action& action) {
                 "result.json}, further instances in PICTURE/instance_2, ...; pictures of one name get _2, _3, ...")
       ->required();
   c->add_option("--class", o.class_name, "class to explain, by index or name (default: each picture's top class)");
-  c->add_option("--recipe", o.recipe, "how to optimise: 'default', 'paper', or a JSON file");
-  c->add_option("--generator", o.generator, "csae, unet or grid (default: the recipe's)")->check(CLI::IsMember({"csae", "unet", "grid"}));
-  c->add_option("--steps", o.steps, "optimisation steps (default: the recipe's)")->check(CLI::Range(int64_t{1}, int64_t{1000000}));
+  c->add_option("--method", o.method,
+                "what ranks the pixels: " + method_names() + " (default: the recipe's, otherwise activation-matching)");
+  c->add_option("--recipe", o.recipe, "the method's options: 'default', another built-in recipe such as 'paper', or a JSON file");
+  c->add_option("--generator", o.generator, "of activation matching: csae, unet or grid (default: the recipe's)")
+      ->check(CLI::IsMember({"csae", "unet", "grid"}));
+  c->add_option("--steps", o.steps, "steps of a method that has some (default: the recipe's)")
+      ->check(CLI::Range(int64_t{1}, int64_t{1000000}));
   c->add_option("--seed", o.seed, "same seed, same mask")->capture_default_str();
   add_device_flags(*c, flags->device);
   add_precision_flag(*c, flags->device);
   add_model_flags(*c, flags->choices);
-  c->add_option("--preprocess", o.preprocess,
-                "imagenet, tf, caffe, unit, raw, or a JSON file (default: MODEL.preprocess.json beside the model, otherwise imagenet, or "
-                "what a model takes that normalises its input itself)");
-  c->add_option("--resize", o.resize,
-                "short-side: scale the short side to round(S*ratio) and cut out the centre; stretch; none: pictures must have the model's "
-                "size (default: as the preprocessing says, short-side)")
-      ->check(CLI::IsMember({"short-side", "stretch", "none"}));
-  c->add_option("--resize-ratio", o.resize_ratio, "short side over the model's size before the crop (default 256/224)")
-      ->check(CLI::Range(1.0, 4.0));
-  c->add_option("--labels", o.labels, "text file with a class name a line (default: MODEL.labels.txt beside the model)");
-  c->add_flag("--robust", o.robust, "the label must hold on random backgrounds too");
-  c->add_option("--tau", o.tau, "p(e) must be at least TAU * p(x)")->capture_default_str()->check(CLI::Range(1e-6, 1.0));
-  c->add_option("--rho", o.rho, "with --robust: share of the random backgrounds that must keep the label")
-      ->capture_default_str()
-      ->check(CLI::Range(1e-6, 1.0));
-  c->add_option("--backgrounds", o.backgrounds, "random backgrounds to test on")->capture_default_str()->check(CLI::Range(1, 4096));
-  c->add_option("--tile", o.tile, "side of the tiles of the certificate of minimality, in pixels")
-      ->capture_default_str()
-      ->check(CLI::Range(1, 4096));
+  add_preprocess_flags(*c, o);
+  add_criterion_flags(*c, o);
   c->add_option("--instances", o.instances, "explain up to N objects of the class, each with a mask of its own")
       ->capture_default_str()
       ->check(CLI::Range(1, 1000));

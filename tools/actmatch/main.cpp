@@ -73,6 +73,8 @@ int main(int argc, char** argv) {
   add_inspect(app, action);
   add_run(app, action);
   add_verify(app, action);
+  add_evaluate(app, action);
+  add_report(app, action);
   add_devices(app, action);
   try {
     app.parse(argc, argv);

@@ -100,6 +100,31 @@ class CpuKernels : public Kernels {
                    float sign, bool inside, int64_t n, int64_t C, int64_t HW, bool accumulate) override {
     kernels::select_gain_ref(gain, gradient, sources, jobs, sign, inside, n, C, HW, accumulate);
   }
+  void clamp_below(float* x, float least, int64_t count) override {
+    for (int64_t i = 0; i < count; ++i)
+      if (x[i] < least) x[i] = least;
+  }
+  void variable_smooth(float* s, float* scratch, const float* w, const float* q, int64_t radius, int64_t B, int64_t H, int64_t W) override {
+    kernels::variable_smooth_ref(s, scratch, w, q, radius, B, H, W);
+  }
+  void variable_smooth_backward(float* dw, float* dq, float* scratch, const float* ds, const float* w, const float* q, float log_weight,
+                                int64_t radius, int64_t B, int64_t H, int64_t W) override {
+    kernels::variable_smooth_backward_ref(dw, dq, scratch, ds, w, q, log_weight, radius, B, H, W);
+  }
+  void smooth_max(float* M, float* Z, const float* a, const float* table, const kernels::SmoothMaxShape& shape, int64_t B) override {
+    kernels::smooth_max_ref(M, Z, a, table, shape, B);
+  }
+  void smooth_max_backward(float* da, const float* dM, const float* M, const float* Z, const float* a, const float* table,
+                           const kernels::SmoothMaxShape& shape, int64_t B) override {
+    kernels::smooth_max_backward_ref(da, dM, M, Z, a, table, shape, B);
+  }
+  void pyramid_compose(float* out, const float* m, const float* levels, int64_t L, int64_t B, int64_t C, int64_t HW) override {
+    kernels::pyramid_compose_ref(out, m, levels, L, B, C, HW);
+  }
+  void pyramid_compose_backward(float* dm, const float* dout, const float* m, const float* levels, int64_t L, int64_t B, int64_t C,
+                                int64_t HW, bool accumulate) override {
+    kernels::pyramid_compose_backward_ref(dm, dout, m, levels, L, B, C, HW, accumulate);
+  }
 };
 
 }  // namespace

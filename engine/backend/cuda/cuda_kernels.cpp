@@ -149,4 +149,34 @@ void CudaKernels::select_gain(float* gain, const float* gradient, const kernels:
   ACTMATCH_CUDA(launch::select_gain(stream_, gain, gradient, sources, jobs, sign, inside, n, C, HW, accumulate));
 }
 
+void CudaKernels::clamp_below(float* x, float least, int64_t count) { ACTMATCH_CUDA(launch::clamp_below(stream_, x, least, count)); }
+
+void CudaKernels::variable_smooth(float* s, float* scratch, const float* w, const float* q, int64_t radius, int64_t B, int64_t H,
+                                  int64_t W) {
+  ACTMATCH_CUDA(launch::variable_smooth(stream_, s, scratch, w, q, radius, B, H, W));
+}
+
+void CudaKernels::variable_smooth_backward(float* dw, float* dq, float* scratch, const float* ds, const float* w, const float* q,
+                                           float log_weight, int64_t radius, int64_t B, int64_t H, int64_t W) {
+  ACTMATCH_CUDA(launch::variable_smooth_backward(stream_, dw, dq, scratch, ds, w, q, log_weight, radius, B, H, W));
+}
+
+void CudaKernels::smooth_max(float* M, float* Z, const float* a, const float* table, const kernels::SmoothMaxShape& shape, int64_t B) {
+  ACTMATCH_CUDA(launch::smooth_max(stream_, M, Z, a, table, shape, B));
+}
+
+void CudaKernels::smooth_max_backward(float* da, const float* dM, const float* M, const float* Z, const float* a, const float* table,
+                                      const kernels::SmoothMaxShape& shape, int64_t B) {
+  ACTMATCH_CUDA(launch::smooth_max_backward(stream_, da, dM, M, Z, a, table, shape, B));
+}
+
+void CudaKernels::pyramid_compose(float* out, const float* m, const float* levels, int64_t L, int64_t B, int64_t C, int64_t HW) {
+  ACTMATCH_CUDA(launch::pyramid_compose(stream_, out, m, levels, L, B, C, HW));
+}
+
+void CudaKernels::pyramid_compose_backward(float* dm, const float* dout, const float* m, const float* levels, int64_t L, int64_t B,
+                                           int64_t C, int64_t HW, bool accumulate) {
+  ACTMATCH_CUDA(launch::pyramid_compose_backward(stream_, dm, dout, m, levels, L, B, C, HW, accumulate));
+}
+
 }  // namespace actmatch::cuda

@@ -36,6 +36,16 @@ class CudaKernels : public Kernels {
   void set_capturing(bool capturing) { capturing_ = capturing; }
   size_t scratch_bytes() const { return scratch_.bytes(); }
 
+  void clamp_below(float* x, float least, int64_t count) override;
+  void variable_smooth(float* s, float* scratch, const float* w, const float* q, int64_t radius, int64_t B, int64_t H, int64_t W) override;
+  void variable_smooth_backward(float* dw, float* dq, float* scratch, const float* ds, const float* w, const float* q, float log_weight,
+                                int64_t radius, int64_t B, int64_t H, int64_t W) override;
+  void smooth_max(float* M, float* Z, const float* a, const float* table, const kernels::SmoothMaxShape& shape, int64_t B) override;
+  void smooth_max_backward(float* da, const float* dM, const float* M, const float* Z, const float* a, const float* table,
+                           const kernels::SmoothMaxShape& shape, int64_t B) override;
+  void pyramid_compose(float* out, const float* m, const float* levels, int64_t L, int64_t B, int64_t C, int64_t HW) override;
+  void pyramid_compose_backward(float* dm, const float* dout, const float* m, const float* levels, int64_t L, int64_t B, int64_t C,
+                                int64_t HW, bool accumulate) override;
   void fill(float* x, float value, int64_t count) override;
   void advance(uint32_t* counter, uint32_t amount) override;
   void mask_activate(float* m, const float* s, const float* threshold, const float* inverse_temperature, int64_t B, int64_t HW) override;

@@ -132,16 +132,20 @@ ACTMATCH_API actmatch_status actmatch_model_run(actmatch_model* model, const act
 typedef struct actmatch_explainer actmatch_explainer;
 typedef struct actmatch_result actmatch_result;
 
+/* The methods there are, as a JSON array of objects: name, about. What comes after the map (level set, pruning, checks) is the same for
+ * all. */
+ACTMATCH_API actmatch_status actmatch_methods_json(const char** json);
+
 typedef struct actmatch_explain_options {
   size_t struct_size;
-  const char* recipe;     /* name of a built-in recipe or path of a JSON file; default "default" */
-  const char* generator;  /* "csae", "unet", "grid"; default: the recipe's */
+  const char* recipe;     /* name of a built-in recipe or path of a JSON file, with the method's options; default "default" */
+  const char* generator;  /* "csae", "unet", "grid", of activation matching alone; default: the recipe's */
   const char* class_name; /* index or name of the class to explain; default: the picture's top class */
   const char* preprocess; /* preset or JSON file; default: the model's .preprocess.json beside it, otherwise "imagenet" */
   const char* labels;     /* text file, a class name a line; default: the model's .labels.txt beside it, otherwise none */
   const char* resize;     /* "short-side", "stretch", "none"; default: as the preprocessing says */
   double resize_ratio;    /* short side over the model's size, 1..4; 0: as the preprocessing says */
-  int64_t steps;          /* 0: the recipe's */
+  int64_t steps;          /* 0: the recipe's; refused for methods that have none */
   uint64_t seed;
   int robust;          /* operating point: 0 sufficient (default), 1 robust */
   double tau;          /* p(e) must be at least tau * p(x); default 0.5 */
@@ -149,6 +153,7 @@ typedef struct actmatch_explain_options {
   int64_t backgrounds; /* K random backgrounds; default 32 */
   int64_t tile;        /* side of the tiles of the certificate of minimality, pixels; default 8 */
   int64_t instances;   /* at most so many disjoint explanations of one picture; default 1 */
+  const char* method;  /* a name of actmatch_methods_json; default: the recipe's, otherwise "activation-matching" */
 } actmatch_explain_options;
 
 ACTMATCH_API void actmatch_explain_options_init(actmatch_explain_options* options);
@@ -156,9 +161,10 @@ ACTMATCH_API void actmatch_explain_options_init(actmatch_explain_options* option
 ACTMATCH_API actmatch_status actmatch_explainer_create(actmatch_model* model, const actmatch_explain_options* options,
                                                        actmatch_explainer** explainer);
 ACTMATCH_API void actmatch_explainer_free(actmatch_explainer* explainer);
-/* What was settled, as a JSON object: model, device, precision, recipe, generator, steps, passes_per_step, operating_point, taps, width,
- * height, classes, class_index (-1: the top class), class_name, preprocess, and where preprocessing and labels came from: preprocess_from
- * ("option", "default", "model" where it normalises its input itself, or the path of the file found beside the model), labels_from ("option", "none", or a path). */
+/* What was settled, as a JSON object: model, device, precision, method, recipe, generator (null: it has none), options (of other methods
+ * than activation matching), steps (0: the method's own affair), operating_point, taps, width, height, classes, head, class_index (-1: the
+ * top class), class_name, preprocess, and where preprocessing and labels came from: preprocess_from ("option", "default", "model" where it
+ * normalises its input itself, or the path of the file found beside the model), labels_from ("option", "none", or a path). */
 ACTMATCH_API actmatch_status actmatch_explainer_info(actmatch_explainer* explainer, const char** json);
 
 typedef struct actmatch_progress {
@@ -299,6 +305,67 @@ ACTMATCH_API void actmatch_verification_free(actmatch_verification* verification
 ACTMATCH_API int actmatch_verification_passed(const actmatch_verification* verification);
 ACTMATCH_API size_t actmatch_verification_count(const actmatch_verification* verification);
 ACTMATCH_API actmatch_status actmatch_verification_claim(const actmatch_verification* verification, size_t index, actmatch_claim* claim);
+
+/* --- evaluations of whole data sets ------------------------------------------------------------------------------------------------- */
+
+typedef struct actmatch_evaluation_progress {
+  size_t struct_size;
+  size_t picture, pictures; /* of this part of the run; from 0 */
+  const char* image;        /* as the table names it */
+  const char* method;       /* NULL while a picture is being read */
+  const char* variant;      /* recipe or changes of a sweep; "" for none */
+  uint64_t seed;
+  size_t done, to_do;           /* records made now, of those to be made now */
+  double seconds, seconds_left; /* 0 left: not known yet */
+} actmatch_evaluation_progress;
+/* Called before each record and many times while one is made. Return 0 to go on; otherwise the run ends with ACTMATCH_CANCELLED, and the
+ * same call goes on where it stopped. Must not throw. */
+typedef int (*actmatch_evaluation_callback)(const actmatch_evaluation_progress* progress, void* user);
+
+typedef struct actmatch_evaluation_options {
+  size_t struct_size;
+  const char*
+      images;      /* a folder of pictures, or a CSV table with the columns image and, where wanted, class and boxes ("x0 y0 x1 y1; ...") */
+  const char* out; /* the run's folder; one that holds an earlier run of the same settings is continued, nothing in it is made again */
+  const char* methods; /* names of actmatch_methods_json with commas between, "NAME:RECIPE" for another recipe; "all" */
+  const char* metrics; /* names of actmatch_metrics_json with commas between; "all" (default) */
+  const char* shard;   /* "I/N": the I-th of N parts, from 1; "auto" (default): by Slurm's, Open MPI's or Kubernetes' variables; "auto/N" */
+  const char* sweep;   /* JSON file with variants of a recipe and seeds; NULL (default): none */
+  int retry;           /* make records of what failed or could not be read once more */
+  /* Preprocessing, labels, operating point, seed, and activation matching's recipe. No method, no class. NULL: the defaults. */
+  const actmatch_explain_options* explain;
+} actmatch_evaluation_options;
+
+typedef struct actmatch_evaluation_outcome {
+  size_t struct_size;
+  size_t done, found;        /* records made now; that were there before */
+  size_t unreadable, failed; /* pictures; records without figures. Those of earlier runs count too */
+} actmatch_evaluation_outcome;
+
+ACTMATCH_API void actmatch_evaluation_options_init(actmatch_evaluation_options* options);
+/* The metrics there are, as a JSON array of objects: name, source, figures (name, unit, direction, about). */
+ACTMATCH_API actmatch_status actmatch_metrics_json(const char** json);
+/* Runs methods over pictures and measures what they give: OUT/run.json, OUT/results*.jsonl (a record a line, there as a whole or not at
+ * all, whenever the program is killed), OUT/masks, OUT/pictures. `outcome` may be NULL. A picture that cannot be read, or a method that
+ * fails on one, costs a record that says so. */
+ACTMATCH_API actmatch_status actmatch_evaluate(actmatch_model* model, const actmatch_evaluation_options* options,
+                                               actmatch_evaluation_callback callback, void* user, actmatch_evaluation_outcome* outcome);
+
+typedef struct actmatch_comparison_options {
+  size_t struct_size;
+  const char* html;    /* NULL (default): no page; otherwise where the self-contained page goes */
+  const char* csv;     /* likewise: all records, a row each */
+  const char* parquet; /* the same as Apache Parquet; ACTMATCH_UNSUPPORTED where the build has no Apache Arrow */
+  int64_t gallery;     /* pictures drawn on the page; default 12 */
+} actmatch_comparison_options;
+
+ACTMATCH_API void actmatch_comparison_options_init(actmatch_comparison_options* options);
+/* Joins the folders of evaluations and sums them up; writes what the options ask for, each file atomically. The table as a JSON object:
+ * pictures, records, unreadable, metrics (name, unit, direction: 1 where more is better, -1 where less is, 0; about; best: for each row,
+ * whether its mean is the best) and rows (method, variant, pictures, failed, seconds, metrics: for each name count, mean, median, low and high,
+ * the last two the mean's 95 % interval by bootstrap over the pictures). Lives until the thread's next call. */
+ACTMATCH_API actmatch_status actmatch_compare(const char* const* folders, size_t count, const actmatch_comparison_options* options,
+                                              const char** json);
 
 #ifdef __cplusplus
 }

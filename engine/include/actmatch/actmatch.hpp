@@ -60,6 +60,11 @@ inline std::string devices_json() {
   check(actmatch_devices_json(&json));
   return json;
 }
+inline std::string methods_json() {
+  const char* json = nullptr;
+  check(actmatch_methods_json(&json));
+  return json;
+}
 // The pictures in a folder, or the path itself when it is none.
 inline std::vector<std::string> list_images(const std::string& path) {
   const char* const* paths = nullptr;
@@ -166,7 +171,7 @@ class Model {
 
 // As actmatch_explain_options; what is left empty takes its default.
 struct ExplainOptions {
-  std::optional<std::string> recipe, generator, class_name, preprocess, labels, resize;
+  std::optional<std::string> method, recipe, generator, class_name, preprocess, labels, resize;
   double resize_ratio = 0;
   int64_t steps = 0;
   uint64_t seed = 0;
@@ -174,6 +179,31 @@ struct ExplainOptions {
   double tau = 0.5, rho = 0.9;
   int64_t backgrounds = 32, tile = 8, instances = 1;
 };
+
+namespace detail {
+// Points into `options`.
+inline actmatch_explain_options as_c(const ExplainOptions& options) {
+  actmatch_explain_options o;
+  actmatch_explain_options_init(&o);
+  o.method = or_null(options.method);
+  o.recipe = or_null(options.recipe);
+  o.generator = or_null(options.generator);
+  o.class_name = or_null(options.class_name);
+  o.preprocess = or_null(options.preprocess);
+  o.labels = or_null(options.labels);
+  o.resize = or_null(options.resize);
+  o.resize_ratio = options.resize_ratio;
+  o.steps = options.steps;
+  o.seed = options.seed;
+  o.robust = options.robust;
+  o.tau = options.tau;
+  o.rho = options.rho;
+  o.backgrounds = options.backgrounds;
+  o.tile = options.tile;
+  o.instances = options.instances;
+  return o;
+}
+}  // namespace detail
 
 using Progress = actmatch_progress;
 // Return false to stop; the run then throws a Failure with ACTMATCH_CANCELLED. An exception stops it too, and comes out of run().
@@ -239,23 +269,7 @@ using ItemFunction = std::function<bool(BatchItem)>;
 class Explainer {
  public:
   Explainer(const Model& model, const ExplainOptions& options) : listener_(model.listener_) {
-    actmatch_explain_options o;
-    actmatch_explain_options_init(&o);
-    o.recipe = detail::or_null(options.recipe);
-    o.generator = detail::or_null(options.generator);
-    o.class_name = detail::or_null(options.class_name);
-    o.preprocess = detail::or_null(options.preprocess);
-    o.labels = detail::or_null(options.labels);
-    o.resize = detail::or_null(options.resize);
-    o.resize_ratio = options.resize_ratio;
-    o.steps = options.steps;
-    o.seed = options.seed;
-    o.robust = options.robust;
-    o.tau = options.tau;
-    o.rho = options.rho;
-    o.backgrounds = options.backgrounds;
-    o.tile = options.tile;
-    o.instances = options.instances;
+    const actmatch_explain_options o = detail::as_c(options);
     actmatch_explainer* handle = nullptr;
     check(actmatch_explainer_create(model.get(), &o, &handle));
     handle_.reset(handle);
@@ -391,6 +405,79 @@ inline std::vector<Claim> verify(const std::string& result_json_path, const Veri
     claims.push_back({claim.name, claim.stated, claim.found, claim.ok != 0});
   }
   return claims;
+}
+
+inline std::string metrics_json() {
+  const char* json = nullptr;
+  check(actmatch_metrics_json(&json));
+  return json;
+}
+
+// As actmatch_evaluation_options.
+struct EvaluationOptions {
+  std::string images, out, methods, metrics = "all", shard = "auto";
+  std::optional<std::string> sweep;
+  bool retry = false;
+  ExplainOptions explain;
+};
+using EvaluationProgress = actmatch_evaluation_progress;
+// Return false to stop; evaluate() then throws a Failure with ACTMATCH_CANCELLED. An exception stops it too, and comes out of evaluate().
+using EvaluationProgressFunction = std::function<bool(const EvaluationProgress&)>;
+
+// Methods and metrics over many pictures; see actmatch_evaluate.
+inline actmatch_evaluation_outcome evaluate(const Model& model, const EvaluationOptions& options,
+                                            const EvaluationProgressFunction& progress = {}) {
+  const actmatch_explain_options explain = detail::as_c(options.explain);
+  actmatch_evaluation_options o;
+  actmatch_evaluation_options_init(&o);
+  o.images = options.images.c_str();
+  o.out = options.out.c_str();
+  o.methods = options.methods.c_str();
+  o.metrics = options.metrics.c_str();
+  o.shard = options.shard.c_str();
+  o.sweep = detail::or_null(options.sweep);
+  o.retry = options.retry;
+  o.explain = &explain;
+  struct Listener {
+    const EvaluationProgressFunction* function;
+    std::exception_ptr thrown;
+  } listener{&progress, nullptr};
+  const auto relay = [](const actmatch_evaluation_progress* p, void* user) {
+    auto* l = static_cast<Listener*>(user);
+    try {
+      return (*l->function)(*p) ? 0 : 1;
+    } catch (...) {  // must not unwind through C
+      l->thrown = std::current_exception();
+      return 1;
+    }
+  };
+  actmatch_evaluation_outcome outcome{};
+  outcome.struct_size = sizeof(outcome);
+  const actmatch_status status = actmatch_evaluate(model.get(), &o, progress ? +relay : nullptr, &listener, &outcome);
+  if (listener.thrown) std::rethrow_exception(listener.thrown);
+  check(status);
+  return outcome;
+}
+
+// As actmatch_comparison_options.
+struct ComparisonOptions {
+  std::optional<std::string> html, csv, parquet;
+  int64_t gallery = 12;
+};
+
+// Evaluations summed up: the table as JSON.
+inline std::string compare(const std::vector<std::string>& folders, const ComparisonOptions& options = {}) {
+  actmatch_comparison_options o;
+  actmatch_comparison_options_init(&o);
+  o.html = detail::or_null(options.html);
+  o.csv = detail::or_null(options.csv);
+  o.parquet = detail::or_null(options.parquet);
+  o.gallery = options.gallery;
+  std::vector<const char*> paths;
+  for (const std::string& folder : folders) paths.push_back(folder.c_str());
+  const char* json = nullptr;
+  check(actmatch_compare(paths.data(), paths.size(), &o, &json));
+  return json;
 }
 
 }  // namespace v1

@@ -194,6 +194,29 @@ TEST_F(CudaKernelsTest, EndOfTheStep) {
   });
 }
 
+TEST_F(CudaKernelsTest, Methods) {
+  const auto w = random(B * HW), q = random(B * HW, 0.6, 3), ds = random(B * HW);
+  const std::vector<float> scratch(static_cast<size_t>(variable_smooth_scratch(2, B, H, W)));
+  compare("variable_smooth", 64, [&](Kernels& k, Side& a) { k.variable_smooth(a.out(w), a.in(scratch), a.in(w), a.in(q), 2, B, H, W); });
+  compare("variable_smooth_backward", 256, [&](Kernels& k, Side& a) {
+    k.variable_smooth_backward(a.out(w), a.out(q), a.in(scratch), a.in(ds), a.in(w), a.in(q), 0.5f, 2, B, H, W);
+  });
+  compare("clamp_below", 0, [&](Kernels& k, Side& a) { k.clamp_below(a.out(w), 0.25f, B * HW); });
+  SmoothMaxShape shape;
+  shape.step = 2, shape.radius = 1, shape.height = H, shape.width = W;
+  const int64_t cells = B * shape.cells_high() * shape.cells_wide();
+  const auto grid = random(cells, 0, 1), table = random(shape.support() * shape.support(), 0, 1), M = random(B * HW, 0, 1),
+             Z = random(B * HW, 1, 2);
+  compare("smooth_max", 256, [&](Kernels& k, Side& a) { k.smooth_max(a.out(w), a.out(q), a.in(grid), a.in(table), shape, B); });
+  compare("smooth_max_backward", 1024,
+          [&](Kernels& k, Side& a) { k.smooth_max_backward(a.out(grid), a.in(ds), a.in(M), a.in(Z), a.in(grid), a.in(table), shape, B); });
+  const auto levels = random(3 * C * HW), dout = random(B * C * HW);
+  compare("pyramid_compose", 8, [&](Kernels& k, Side& a) { k.pyramid_compose(a.out(dout), a.in(M), a.in(levels), 3, B, C, HW); });
+  for (const bool accumulate : {false, true})
+    compare("pyramid_compose_backward", 32,
+            [&](Kernels& k, Side& a) { k.pyramid_compose_backward(a.out(w), a.in(dout), a.in(M), a.in(levels), 3, B, C, HW, accumulate); });
+}
+
 TEST_F(CudaKernelsTest, Selection) {
   const auto x = random(C * HW), colour = random(C), set = random(2 * C * HW), gradient = random(3 * C * HW);
   std::vector<uint8_t> masks;

@@ -1,0 +1,293 @@
+#include "engine/api/evaluation.h"
+
+#include <algorithm>
+#include <cmath>
+#include <cstdlib>
+#include <filesystem>
+#include <nlohmann/json.hpp>
+#include <sstream>
+
+#include "engine/api/sha256.h"
+#include "engine/core/error.h"
+#include "engine/image/draw.h"
+#include "engine/image/file.h"
+#include "engine/methods/registry.h"
+
+namespace actmatch::api {
+namespace {
+
+using Json = nlohmann::ordered_json;
+
+constexpr size_t kMostSessions = 8;  // each holds the programs of its method
+constexpr size_t kOthers = 8;
+
+std::vector<std::string> split(const std::string& text) {
+  std::vector<std::string> names;
+  std::istringstream list(text);
+  for (std::string name; std::getline(list, name, ',');) {
+    const size_t begin = name.find_first_not_of(' ');
+    if (begin == std::string::npos) continue;
+    name = name.substr(begin, name.find_last_not_of(' ') - begin + 1);
+    if (std::find(names.begin(), names.end(), name) == names.end()) names.push_back(name);
+  }
+  return names;
+}
+
+std::vector<const MetricInfo*> metrics_of(const std::string& text) {
+  std::vector<const MetricInfo*> metrics;
+  const std::vector<std::string> names = split(text);
+  if (names.empty()) throw Error(ErrorCode::kInvalidArgument, "no metric is named; name some, or all");
+  if (names == std::vector<std::string>{"all"}) {
+    for (const MetricInfo& metric : all_metrics()) metrics.push_back(&metric);
+    return metrics;
+  }
+  for (const std::string& name : names) metrics.push_back(&find_metric(name));
+  return metrics;
+}
+
+int sign_of(Direction direction) { return direction == Direction::kUp ? 1 : direction == Direction::kDown ? -1 : 0; }
+
+Json finite_or_null(double value) { return std::isfinite(value) ? Json(value) : Json(nullptr); }
+
+// A file's name for any text: what may stand in names stays, the rest becomes '-'; a checksum keeps different texts apart.
+std::string file_name(const std::string& text) {
+  std::string name;
+  for (const char c : text) name += std::isalnum(static_cast<unsigned char>(c)) || c == '.' || c == '_' || c == '-' ? c : '-';
+  if (name == text && name.size() < 100) return name;
+  const auto bytes = std::as_bytes(std::span(text.data(), text.size()));
+  return name.substr(0, 80) + "-" + sha256_hex(bytes).substr(0, 8);
+}
+
+}  // namespace
+
+std::vector<EvaluationSession::Wanted> EvaluationSession::methods_of(const std::string& text) {
+  std::vector<Wanted> wanted;
+  for (const std::string& name : split(text)) {
+    const size_t colon = name.find(':');
+    if (name == "all")
+      for (const MethodInfo& method : all_methods()) wanted.push_back({method.name, ""});
+    else
+      wanted.push_back({name.substr(0, colon), colon == std::string::npos ? "" : name.substr(colon + 1)});
+  }
+  if (wanted.empty()) throw Error(ErrorCode::kInvalidArgument, "no method is named; choose from " + method_names() + ", or all");
+  for (const Wanted& w : wanted) {
+    find_method(w.method);
+    if (!w.recipe.empty()) load_method_recipe(w.method, w.recipe);
+    if (std::count(wanted.begin(), wanted.end(), w) > 1)
+      throw Error(ErrorCode::kInvalidArgument, "the method '" + w.method + "' is named twice");
+  }
+  return wanted;
+}
+
+EvaluationSession::EvaluationSession(std::shared_ptr<ModelSession> model, const actmatch_explain_options& explain,
+                                     const EvaluationOptions& options)
+    : model_(std::move(model)),
+      explain_(explain),
+      options_(options),
+      methods_(methods_of(options.methods)),
+      metrics_(metrics_of(options.metrics)) {
+  if (explain.method) throw Error(ErrorCode::kInvalidArgument, "an evaluation names its methods itself; leave the method out");
+  if (explain.class_name)
+    throw Error(ErrorCode::kInvalidArgument, "an evaluation takes classes from its table of pictures; leave the class out");
+  explain_.instances = 1;
+  if (!options.sweep.empty()) {
+    sweep_ = read_sweep(options.sweep);
+    if (std::find(methods_.begin(), methods_.end(), Wanted{sweep_.method, ""}) == methods_.end())
+      throw Error(ErrorCode::kInvalidArgument,
+                  "the sweep varies '" + sweep_.method + "', which is not among the methods (without a recipe of its own)");
+    for (const Variant& variant : sweep_.variants) {  // mistakes show now, not at the variant's turn
+      const std::string recipe = changed_recipe(variant);
+      if (sweep_.method == kMainMethod) recipe_from_json(recipe, "the sweep's recipe with '" + variant.name + "'", explain.robust != 0);
+    }
+  }
+  if (sweep_.seeds.empty()) sweep_.seeds = {explain.seed};
+  manifest_ = read_manifest(options.images);
+  session(methods_[0].method, methods_[0].recipe);
+}
+
+std::vector<Task> EvaluationSession::tasks() const {
+  std::vector<Task> tasks;
+  for (const Wanted& wanted : methods_)
+    for (const Variant& variant : sweep_.variants) {
+      if (!variant.changes.empty() && !(wanted == Wanted{sweep_.method, ""})) continue;
+      for (const uint64_t seed : sweep_.seeds)
+        tasks.push_back({wanted.method, variant.changes.empty() ? wanted.recipe : variant.name, seed});
+    }
+  return tasks;
+}
+
+std::string EvaluationSession::changed_recipe(const Variant& variant) const {
+  const MethodRecipe before = load_method_recipe(sweep_.method, !sweep_.recipe.empty() ? sweep_.recipe
+                                                                : explain_.recipe      ? explain_.recipe
+                                                                                       : "");
+  Json changed = Json::parse(apply_changes(Json(before.options).dump(), variant));
+  if (sweep_.method != kMainMethod) changed["method"] = sweep_.method;
+  return changed.dump(2);
+}
+
+std::string EvaluationSession::recipe_of(const std::string& method, const std::string& variant) const {
+  const std::string own = explain_.recipe ? explain_.recipe : "";
+  if (method != sweep_.method || options_.sweep.empty()) return !variant.empty() ? variant : method == kMainMethod ? own : "";
+  const std::string base = sweep_.recipe.empty() ? own : sweep_.recipe;
+  const auto it = std::find_if(sweep_.variants.begin(), sweep_.variants.end(), [&](const Variant& v) { return v.name == variant; });
+  if (it == sweep_.variants.end()) return variant;  // a recipe that was named with the method
+  if (it->changes.empty()) return base;
+  const std::filesystem::path path = std::filesystem::path(options_.out) / "recipes" / (file_name(variant) + ".json");
+  make_folder(path.parent_path().string());
+  write_file_atomically(path.string(), changed_recipe(*it) + "\n");
+  return path.string();
+}
+
+ExplainSession& EvaluationSession::session(const std::string& method, const std::string& variant) {
+  const auto it = std::find_if(made_.begin(), made_.end(), [&](const Made& m) { return m.method == method && m.variant == variant; });
+  if (it != made_.end()) {
+    made_.splice(made_.begin(), made_, it);
+    return *made_.front().session;
+  }
+  while (made_.size() >= kMostSessions) made_.pop_back();
+  const std::string recipe = recipe_of(method, variant);
+  actmatch_explain_options options = explain_;
+  options.method = method.c_str();
+  options.recipe = recipe.empty() ? nullptr : recipe.c_str();
+  if (method != kMainMethod) options.generator = nullptr, options.steps = 0;  // they are activation matching's
+  made_.push_front({method, variant, std::make_unique<ExplainSession>(model_, options)});
+  return *made_.front().session;
+}
+
+Json EvaluationSession::settings() const {
+  const ExplainSession& first = *made_.front().session;
+  const ExplainSettings& s = first.settings();
+  Json metrics = Json::array();
+  for (const MetricInfo* metric : metrics_)
+    for (const Figure& figure : metric->figures)
+      metrics.push_back({{"name", figure.name},
+                         {"metric", metric->name},
+                         {"unit", figure.unit},
+                         {"direction", sign_of(figure.direction)},
+                         {"about", figure.about}});
+  return {{"schema", 1},
+          {"actmatch", actmatch_version()},
+          {"model", std::filesystem::path(model_->path()).filename().string()},
+          {"model_sha256", model_->sha256()},
+          {"precision", first.precision()},
+          {"preprocess", Json::parse(preprocess_to_json(first.preprocess()))},
+          {"operating_point", operating_point(s)},
+          {"tau", s.criterion.tau},
+          {"rho", s.criterion.rho},
+          {"backgrounds", s.criterion.backgrounds},
+          {"tile", s.prune.tile},
+          {"recipe", explain_.recipe ? explain_.recipe : "default"},
+          {"generator", explain_.generator ? Json(explain_.generator) : Json(nullptr)},
+          {"steps", explain_.steps},
+          {"sweep_recipe", sweep_.recipe},
+          {"metrics", metrics}};
+}
+
+EvaluationOutcome EvaluationSession::run(const std::function<bool(const EvaluationProgress&)>& progress) {
+  const Shard shard = parse_shard(options_.shard.empty() ? "auto" : options_.shard, [](const char* name) { return std::getenv(name); });
+  RunFolder folder(options_.out, settings(), shard);
+  EvaluationProgress latest;
+  go_on_ = [&] { return progress(latest); };
+  const EvaluationOutcome outcome = evaluate(folder, manifest_, tasks(), shard, *this, options_.retry, [&](const EvaluationProgress& p) {
+    latest = p;
+    return progress(p);
+  });
+  go_on_ = {};
+  return outcome;
+}
+
+void EvaluationSession::open(const ManifestEntry& entry) {
+  gather_others();
+  ExplainSession& any = *made_.front().session;
+  entry_ = &entry;
+  picture_ = any.prepare({entry.path, nullptr, 0, 0, {}});
+  if (picture_.error) std::rethrow_exception(picture_.error);
+  if (!entry.class_name.empty()) picture_.asked = any.labels().find(entry.class_name, any.classes());
+  problem_ = any.problem_of(picture_);
+  const ClassifierShape& shape = any.classifier().shape();
+  object_.clear();
+  if (!entry.boxes.empty())
+    object_ = fit_boxes(entry.boxes, picture_.stored_width, picture_.stored_height, any.preprocess(), static_cast<int>(shape.width),
+                        static_cast<int>(shape.height));
+  if (std::count(object_.begin(), object_.end(), 1) == 0) object_.clear();  // outside of what the model sees
+}
+
+void EvaluationSession::gather_others() {
+  if (others_gathered_) return;
+  others_gathered_ = true;
+  const ExplainSession& any = *made_.front().session;
+  for (const ManifestEntry& entry : manifest_) {
+    if (others_.size() > kOthers) break;  // one more, since a picture is no background of its own
+    if (std::any_of(others_.begin(), others_.end(), [&](const auto& o) { return o.first == entry.path; })) continue;
+    PreparedPicture picture = any.prepare({entry.path, nullptr, 0, 0, {}});
+    if (!picture.error) others_.emplace_back(entry.path, std::move(picture.input.x));
+  }
+}
+
+Json EvaluationSession::examine(const Task& task) {
+  ExplainSession& session = this->session(task.method, task.variant);
+  const ExplainProgressCallback watch = [this](const ExplainProgress&) { return go_on_(); };
+  const Explainer::Outcome outcome = session.explain(picture_, task.seed, watch);
+  const Explanation& e = outcome.instances.front();
+  Json record{{"class", outcome.label},
+              {"class_name", session.labels().name(outcome.label)},
+              {"p_x", outcome.p_x},
+              {"seconds", e.optimise_seconds},
+              {"mask_seconds", e.prune_seconds},
+              {"passes", e.forward + e.backward},
+              {"forward", e.forward},
+              {"backward", e.backward},
+              {"feasible", e.feasible},
+              {"minimal_tile", e.minimal_tile}};
+  measure(record, e);
+  draw(record, task, e);
+  return record;
+}
+
+MetricInput EvaluationSession::metric_input(const Explanation& explanation) const {
+  MetricInput input{*problem_, explanation.soft, explanation.mask, object_, {}, {}, kNeedsMap | kNeedsMask, nullptr};
+  if (!object_.empty()) input.has |= kNeedsObject;
+  for (const auto& [path, x] : others_)
+    if (path != entry_->path && input.others.size() < kOthers) input.others.push_back(x);
+  return input;
+}
+
+void EvaluationSession::measure(Json& record, const Explanation& explanation) {
+  Classifier& classifier = made_.front().session->classifier();
+  MetricInput input = metric_input(explanation);
+  std::map<std::string, std::vector<double>> curves;
+  input.curves = &curves;
+  Json figures = Json::object();
+  for (const MetricInfo* metric : metrics_) {
+    if (metric->needs & ~input.has) continue;  // no object, or what only the report can say: agreement over seeds
+    if (!go_on_()) throw Error(ErrorCode::kCancelled, "stopped");
+    const Measured measured = actmatch::measure(*metric, classifier, input);
+    for (size_t i = 0; i < measured.values.size(); ++i) figures[metric->figures[i].name] = finite_or_null(measured.values[i]);
+  }
+  record["metrics"] = std::move(figures);
+  if (curves.empty()) return;
+  record["curves"] = Json::object();
+  for (auto& [name, curve] : curves) {
+    for (double& p : curve) p = std::round(p * 1e5) / 1e5;  // for drawing; the figures were taken from all digits
+    record["curves"][name] = curve;
+  }
+}
+
+void EvaluationSession::draw(Json& record, const Task& task, const Explanation& explanation) const {
+  const int width = picture_.fitted.width, height = picture_.fitted.height;
+  std::string name = task.method;
+  if (!task.variant.empty()) name += "." + task.variant;
+  if (sweep_.seeds.size() > 1) name += ".seed" + std::to_string(task.seed);
+  const std::string picture = file_name(entry_->image + (entry_->class_name.empty() ? "" : "." + entry_->class_name));
+  const auto put = [&](const char* folder, const std::vector<std::byte>& png) {
+    const std::string file = std::string(folder) + "/" + picture + "/" + file_name(name) + ".png";
+    const std::filesystem::path path = std::filesystem::path(options_.out) / file;
+    make_folder(path.parent_path().string());
+    write_file_atomically(path.string(), png);
+    return file;
+  };
+  record["mask"] = put("masks", encode_png(draw_mask(explanation.mask, width, height)));
+  record["overlay"] = put("pictures", encode_png(draw_heat_over(picture_.fitted, explanation.soft)));
+}
+
+}  // namespace actmatch::api

@@ -1,0 +1,152 @@
+// Extremal perturbations (Fong, Patrick, Vedaldi 2019). For each of `areas` a grid a of values in 0..1, from 1, all areas in one batch:
+//   M = smooth maximum of the grid (kernels/smooth_max.h),  e = the picture, blurred where M is low (kernels/pyramid.h)
+//   loss = - z_y(e) + weight * growth^t * mean (sort(M) - template)^2,  t = 0, 1, ..; template: `area` of ones, then zeros
+// by gradient descent with momentum (v = momentum v + g, a -= rate v), after each step a is clipped to 0..1. Level l of the pyramid's L is
+// the picture under a Gaussian of sigma = max_blur (1 - l / (L - 1)) pixels, cut off at 3 sigma, replicated at the border.
+// Map: the mean of M over the areas. Hard mask of its own: the top `area` of M for the smallest area on which the class holds.
+#include <algorithm>
+#include <cmath>
+
+#include "engine/backend/kernels.h"
+#include "engine/explain/prune.h"
+#include "engine/methods/fills.h"
+#include "engine/methods/one_by_one.h"
+#include "engine/methods/passes.h"
+#include "engine/methods/registry.h"
+#include "kernels/smooth_max.h"
+
+namespace actmatch {
+
+namespace {
+
+struct Options {
+  std::vector<double> areas{0.025, 0.05, 0.1, 0.2};
+  int64_t steps = 800;
+  double learning_rate = 0.01, momentum = 0.9;
+  double weight = 300, growth = 1.0035;
+  int64_t step = 7;  // pixels from cell to cell
+  double sigma = 21, coldness = 20;
+  int64_t levels = 8;
+  double max_blur = 20;
+};
+
+class Extremal : public OneByOne {
+ public:
+  Extremal(Classifier& classifier, Options options) : OneByOne(classifier), options_(std::move(options)) {
+    std::sort(options_.areas.begin(), options_.areas.end());
+  }
+
+ protected:
+  SoftMap map(const Problem& problem, uint64_t, const Steps& report) override {
+    const ClassifierShape& shape = classifier_.shape();
+    Backend& backend = classifier_.backend();
+    Kernels& k = backend.kernels();
+    const int64_t H = shape.height, W = shape.width, N = H * W, K = shape.classes, C = shape.channels, L = options_.levels;
+    const auto A = static_cast<int64_t>(options_.areas.size());
+    kernels::SmoothMaxShape grid;
+    grid.step = options_.step;
+    grid.radius = 1 + static_cast<int64_t>(std::ceil(options_.sigma / static_cast<double>(options_.step)));
+    grid.coldness = options_.coldness;
+    grid.height = H, grid.width = W;
+    const int64_t cells = grid.cells_high() * grid.cells_wide();
+    std::vector<float> table(static_cast<size_t>(grid.support() * grid.support()));
+    kernels::smooth_max_table(table.data(), grid, options_.sigma);
+
+    Classifier::Training& net = classifier_.gradient_program(A);
+    const DeviceBuffer kernel(backend, table), pyramid(backend, blurred(problem.x, shape)), values(backend, A * cells),
+        d_values(backend, A * cells), M(backend, A * N), Z(backend, A * N), dM(backend, A * N), area_value(backend, A),
+        area(backend, std::vector<float>(options_.areas.begin(), options_.areas.end()));
+    DeviceBuffer area_weight(backend, A);
+    std::vector<float> a(static_cast<size_t>(A * cells), 1.0f), velocity(a.size(), 0.0f), z(static_cast<size_t>(A * K));
+    SoftMap found;
+    found.losses = {{"logit", {}}, {"area", {}}, {"total", {}}};
+    found.passes_per_step = A;
+    const auto forward = [&] {
+      backend.upload(values.data(), a.data(), a.size());
+      k.smooth_max(M.data(), Z.data(), values.data(), kernel.data(), grid, A);
+      k.pyramid_compose(net.program->data(net.ends.input), M.data(), pyramid.data(), L, A, C, N);
+      net.program->forward();
+      backend.download(z.data(), net.program->data(net.ends.logits), z.size());
+      classifier_.count_images(A);
+    };
+    double weight = options_.weight;
+    for (int64_t step = 1; step <= options_.steps; ++step, weight *= options_.growth) {
+      forward();
+      double logit = 0;
+      for (int64_t i = 0; i < A; ++i) {
+        const auto row = std::span(z).subspan(static_cast<size_t>(i * K), static_cast<size_t>(K));
+        logit += row[static_cast<size_t>(problem.label)];
+        score_gradient(row, problem.label, Score::kLogit);
+        row[static_cast<size_t>(problem.label)] = -1.0f;
+      }
+      backend.upload(net.program->gradient(net.ends.logits), z.data(), z.size());
+      net.program->backward();
+      classifier_.count_gradients(A);
+      area_weight.upload(std::vector<float>(static_cast<size_t>(A), static_cast<float>(weight)));
+      k.pyramid_compose_backward(dM.data(), net.program->gradient(net.ends.input), M.data(), pyramid.data(), L, A, C, N, false);
+      k.sorted_area(area_value.data(), dM.data(), M.data(), area.data(), area_weight.data(), A, N, true);
+      k.smooth_max_backward(d_values.data(), dM.data(), M.data(), Z.data(), values.data(), kernel.data(), grid, A);
+      const std::vector<float> gradient = d_values.download();
+      const auto rate = static_cast<float>(options_.learning_rate), momentum = static_cast<float>(options_.momentum);
+      for (size_t i = 0; i < a.size(); ++i) {
+        velocity[i] = momentum * velocity[i] + gradient[i];
+        a[i] = std::clamp(a[i] - rate * velocity[i], 0.0f, 1.0f);
+      }
+      double area_loss = 0;
+      for (float v : area_value.download()) area_loss += v;
+      found.losses[0].values.push_back(static_cast<float>(logit));
+      found.losses[1].values.push_back(static_cast<float>(area_loss));
+      found.losses[2].values.push_back(static_cast<float>(weight * area_loss - logit));
+      found.steps = step;
+      report(step, options_.steps, &found.losses);
+    }
+    forward();
+    const std::vector<float> masks = M.download();
+    found.logits.assign(static_cast<size_t>(N), 0.0f);
+    for (size_t i = 0; i < masks.size(); ++i) found.logits[i % found.logits.size()] += masks[i] / static_cast<float>(A);
+    found.soft = found.logits;
+    for (int64_t i = 0; i < A && found.best.empty(); ++i) {
+      if (argmax(std::span(z).subspan(static_cast<size_t>(i * K), static_cast<size_t>(K))) != problem.label) continue;
+      const std::vector<float> mask(masks.begin() + i * N, masks.begin() + (i + 1) * N);
+      found.best = level_set(mask, kernels::top_count(options_.areas[static_cast<size_t>(i)], N), {});
+    }
+    return found;
+  }
+
+ private:
+  std::vector<float> blurred(const std::vector<float>& x, const ClassifierShape& shape) const {
+    std::vector<float> levels;
+    for (int64_t l = 0; l < options_.levels; ++l) {
+      const double sigma = options_.max_blur * (1 - static_cast<double>(l) / static_cast<double>(options_.levels - 1));
+      const auto radius = static_cast<int64_t>(std::ceil(3 * sigma));
+      const std::vector<float> level = radius > 0 ? gaussian_blur(x, shape, sigma, radius, true) : x;
+      levels.insert(levels.end(), level.begin(), level.end());
+    }
+    return levels;
+  }
+  Options options_;
+};
+
+}  // namespace
+
+MethodInfo extremal_method() {
+  return {"extremal", "masks of given areas under which the class's logit is the largest (Fong et al. 2019)", false,
+          [](Classifier& classifier, JsonReader& options, bool) -> std::unique_ptr<Method> {
+            constexpr double kBig = 1e6;
+            Options o;
+            options.numbers("areas", o.areas, 1e-6, 1);
+            options.number("steps", o.steps, 1, 1000000);
+            options.number("learning_rate", o.learning_rate, 0, kBig);
+            options.number("momentum", o.momentum, 0, 1);
+            options.number("weight", o.weight, 0, kBig);
+            options.number("growth", o.growth, 0, 2);
+            options.number("step", o.step, 1, 1024);
+            options.number("sigma", o.sigma, 1e-3, 1024);
+            options.number("coldness", o.coldness, 0, 80);
+            options.number("levels", o.levels, 2, 64);
+            options.number("max_blur", o.max_blur, 0, 1000);
+            return std::make_unique<Extremal>(classifier, std::move(o));
+          }};
+}
+
+}  // namespace actmatch

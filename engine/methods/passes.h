@@ -1,0 +1,45 @@
+// Many images through the classifier at once, for methods and metrics: forward, and the gradient of a score back to the images.
+#pragma once
+
+#include <functional>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "engine/explain/classifier.h"
+#include "engine/explain/device_buffer.h"
+#include "engine/explain/problem.h"
+
+namespace actmatch {
+
+enum class Score { kLogit, kProbability };
+// Logits of one image become d score / d logits: e_y, or p_y (e_y - p).
+void score_gradient(std::span<float> row, int32_t label, Score score);
+
+// n images forward and back. `fill` writes images first .. first + count - 1 to device memory; `seed` turns the logits of an image into the
+// gradient there; `take` receives the gradients at those images, device memory.
+void back_to_images(Classifier& classifier, int64_t n, const std::function<void(float* input, int64_t first, int64_t count)>& fill,
+                    const std::function<void(std::span<float> row, int64_t image)>& seed,
+                    const std::function<void(const float* gradient, int64_t first, int64_t count)>& take);
+
+// Logits [n, classes] of pictures under soft masks: m*x + (1-m)*b. `masks(out, first, count)` writes masks [count, H, W], host memory.
+// `background` [C] is a colour.
+std::vector<float> masked_logits(Classifier& classifier, const std::vector<float>& x, const std::vector<float>& background, int64_t n,
+                                 const std::function<void(float* out, int64_t first, int64_t count)>& masks);
+
+// The layer whose activations say what is where: a feature map [K, h, w] of the picture, tokens without those that stand for no place.
+struct Layer {
+  std::string name;
+  int64_t channels = 0, height = 0, width = 0;
+  std::vector<float> activation;  // [K, h, w] of the picture
+  std::vector<float> gradient;    // [K, h, w] of the logit of the class
+};
+// `name`: empty for the last one that tells places apart: the deepest feature map, or the deepest tokens that the class still looks at.
+// Throws kInvalidArgument for a layer that is not laid out in the plane. Runs the picture once, forward and back.
+Layer find_layer(Classifier& classifier, const Problem& problem, const std::string& name);
+
+// [C, H, W] -> [H, W].
+enum class Reduce { kSum, kSumAbs, kMaxAbs };
+std::vector<float> over_channels(const std::vector<float>& image, int64_t pixels, Reduce how);
+
+}  // namespace actmatch

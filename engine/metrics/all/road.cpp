@@ -1,0 +1,49 @@
+// ROAD, combined (Rong et al. 2022): pixels are removed most relevant first (MoRF) and least relevant first (LeRF), `percentiles` % of
+// them; what is removed is filled in so that it says nothing: each removed pixel is the weighted mean of those of its 8 neighbours that lie
+// in the picture (direct 1/6, diagonal 1/12; a system of equations, solved to 1e-9), and N(0, noise^2) on top, in network units.
+//   road = mean over the percentiles of (p_LeRF - p_MoRF) / 2
+#include <cmath>
+
+#include "engine/metrics/images.h"
+#include "engine/metrics/impute.h"
+#include "engine/metrics/metric.h"
+
+namespace actmatch {
+
+namespace {
+
+std::vector<double> road(Classifier& classifier, const MetricInput& in, JsonReader& options) {
+  std::vector<double> percentiles{10, 20, 30, 40, 50, 60, 70, 80, 90};
+  double noise = 0.01;
+  options.numbers("percentiles", percentiles, 0, 99.9);
+  options.number("noise", noise, 0, 1000);
+  const Problem& problem = in.problem;
+  const ClassifierShape& shape = classifier.shape();
+  const std::vector<int64_t> order = ranking(in.soft);
+  const auto pixels = order.size(), sets = percentiles.size();
+  const std::vector<float> z = logits_of_images(classifier, static_cast<int64_t>(2 * sets), [&](float* image, int64_t number) {
+    const auto n = static_cast<size_t>(number);
+    const auto count = static_cast<size_t>(std::llround(percentiles[n % sets] / 100 * static_cast<double>(pixels)));
+    HardMask removed(pixels, 0);
+    for (size_t i = 0; i < count; ++i) removed[static_cast<size_t>(n < sets ? order[i] : order[pixels - 1 - i])] = 1;
+    const std::vector<float> filled = impute(problem.x, removed, shape.height, shape.width);
+    for (size_t i = 0; i < filled.size(); ++i)
+      image[i] = removed[i % pixels] ? static_cast<float>(filled[i] + noise * metric_normal(5, static_cast<uint32_t>(n), i)) : filled[i];
+  });
+  const std::vector<double> p = probabilities(z, shape.classes, problem.label);
+  double sum = 0;
+  for (size_t i = 0; i < sets; ++i) sum += 0.5 * (p[sets + i] - p[i]);
+  return {sum / static_cast<double>(sets)};
+}
+
+}  // namespace
+
+MetricInfo road_metric() {
+  return {"road",
+          "p of the class while pixels are filled in from their neighbours",
+          kNeedsMap,
+          {{"road", Direction::kUp, "probability", "half of p without the least relevant pixels less p without the most relevant ones"}},
+          road};
+}
+
+}  // namespace actmatch
