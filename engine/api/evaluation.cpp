@@ -27,8 +27,7 @@ std::vector<std::string> split(const std::string& text) {
   for (std::string name; std::getline(list, name, ',');) {
     const size_t begin = name.find_first_not_of(' ');
     if (begin == std::string::npos) continue;
-    name = name.substr(begin, name.find_last_not_of(' ') - begin + 1);
-    if (std::find(names.begin(), names.end(), name) == names.end()) names.push_back(name);
+    names.push_back(name.substr(begin, name.find_last_not_of(' ') - begin + 1));
   }
   return names;
 }
@@ -41,7 +40,12 @@ std::vector<const MetricInfo*> metrics_of(const std::string& text) {
     for (const MetricInfo& metric : all_metrics()) metrics.push_back(&metric);
     return metrics;
   }
-  for (const std::string& name : names) metrics.push_back(&find_metric(name));
+  for (const std::string& name : names) {
+    const MetricInfo* metric = &find_metric(name);
+    if (std::find(metrics.begin(), metrics.end(), metric) != metrics.end())
+      throw Error(ErrorCode::kInvalidArgument, "the metric '" + name + "' is named twice");
+    metrics.push_back(metric);
+  }
   return metrics;
 }
 
