@@ -54,7 +54,7 @@ TEST_F(EvaluateTest, FiguresOfEveryMethodAndPictureAndNothingTwice) {
     EXPECT_EQ(record["status"], "ok");
     EXPECT_GT(record["metrics"]["area"], 0);
     EXPECT_GE(record["metrics"]["insertion_auc"], 0);
-    EXPECT_EQ(record["curves"]["insertion"].size(), 225u);
+    EXPECT_EQ(record["curves"]["insertion"].size(), 221u) << "9216 pixels, 42 at a time";
     EXPECT_EQ(record["metrics"].contains("pointing"), record["image"] == example("images/dotted_disc.png")) << "only one has a box";
     EXPECT_TRUE(fs::exists(run_ + "/" + record["mask"].get<std::string>()));
   }
