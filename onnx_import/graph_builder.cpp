@@ -90,7 +90,8 @@ void GraphBuilder::lower_node(int index) {
       entry->lower(context);
       for (const std::string& unread : context.attributes.unread()) message = "the attribute '" + unread + "' is not supported";
       for (const std::string& output : node.output())
-        if (message.empty() && is_used(output) && !values_.contains(output) && !sequences_.contains(output)) message = "the output '" + output + "' is not supported";
+        if (message.empty() && is_used(output) && !values_.contains(output) && !sequences_.contains(output))
+          message = "the output '" + output + "' is not supported";
     } catch (const Unsupported& problem) {
       message = problem.what();
     } catch (const Error& error) {

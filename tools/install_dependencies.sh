@@ -4,7 +4,7 @@
 set -euo pipefail
 
 build_packages=(g++ cmake ninja-build ccache libprotobuf-dev protobuf-compiler libonnx-dev libdnnl-dev libturbojpeg0-dev libstb-dev libcli11-dev nlohmann-json3-dev)
-test_packages=(libgtest-dev clang clang-format clang-tidy python3 python3-numpy)
+test_packages=(libgtest-dev libonnx-testdata clang clang-format clang-tidy python3 python3-numpy)
 wanted=()
 for group in "${@:-build}"; do
   case "$group" in

@@ -94,7 +94,8 @@ Case einsum(const std::string& equation, std::vector<std::string> terms) {
 }
 
 Case resize(const std::string& mode, const std::string& coordinates, bool antialias, std::vector<float> scales) {
-  return {"Resize " + mode + " " + coordinates, [=](Sample& s) {
+  return {"Resize " + mode + " " + coordinates,
+          [=](Sample& s) {
             s.opset(19);
             Shape shape = s.filled_dims(scales.size());
             for (int64_t& extent : shape) extent += 2;
@@ -113,7 +114,8 @@ Case resize(const std::string& mode, const std::string& coordinates, bool antial
 }
 
 Case grid_sample(const std::string& mode, const std::string& padding, size_t spatial) {
-  return {"GridSample " + mode + " " + padding, [=](Sample& s) {
+  return {"GridSample " + mode + " " + padding,
+          [=](Sample& s) {
             s.opset(20);
             Shape x = s.filled_dims(spatial + 2), grid = s.filled_dims(spatial + 2);
             grid[0] = x[0];
@@ -128,7 +130,8 @@ Case grid_sample(const std::string& mode, const std::string& padding, size_t spa
 
 // Windows over one to three axes.
 Case window(const std::string& op, bool distinct, std::function<void(ModelMaker&)> attributes = {}) {
-  return {op, [=](Sample& s) {
+  return {op,
+          [=](Sample& s) {
             s.opset(22);
             const auto spatial = static_cast<size_t>(s.random.integer(1, 3));
             Shape shape = s.filled_dims(spatial + 2);
@@ -150,7 +153,8 @@ Case window(const std::string& op, bool distinct, std::function<void(ModelMaker&
 }
 
 Case convolution(const std::string& op) {
-  return {op + " with computed weights", [=](Sample& s) {
+  return {op + " with computed weights",
+          [=](Sample& s) {
             s.opset(22);
             const auto spatial = static_cast<size_t>(s.random.integer(1, 3));
             const int64_t groups = s.random.integer(1, 2), inner = s.random.integer(1, 2), filters = s.random.integer(1, 2);
@@ -445,7 +449,8 @@ TEST(OperatorGradients, AgreeWithCentralDifferences) {
         EXPECT_EQ(test::GradientCheck(*backend, graph, fed).run(done), "");
         compared += done;
       } catch (const Error& error) {
-        const bool image = std::any_of(s.fed.begin(), s.fed.end(), [](const auto& f) { return f.second.rank() == 4 && f.second.count() == 0; });
+        const bool image =
+            std::any_of(s.fed.begin(), s.fed.end(), [](const auto& f) { return f.second.rank() == 4 && f.second.count() == 0; });
         EXPECT_TRUE(image && std::string(error.what()).find("at least 1") != std::string::npos) << error.what();
       }
     }

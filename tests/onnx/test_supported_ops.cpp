@@ -39,7 +39,8 @@ TEST(SupportedOps, EntriesAreSortedAndLieInTheSupportedOpsets) {
     EXPECT_GE(entries[i].since, kOldestOpset) << entries[i].op;
     EXPECT_LE(entries[i].until, kNewestOpset) << entries[i].op;
     if (i > 0) {
-      EXPECT_LE(std::pair(std::string(entries[i - 1].domain), std::string(entries[i - 1].op)), std::pair(std::string(entries[i].domain), std::string(entries[i].op)));
+      EXPECT_LE(std::pair(std::string(entries[i - 1].domain), std::string(entries[i - 1].op)),
+                std::pair(std::string(entries[i].domain), std::string(entries[i].op)));
     }
   }
 }
