@@ -389,6 +389,15 @@ std::vector<Case> cases() {
     s.model.ints("shape", {s.random.integer(1, 5), s.random.integer(1, 5)});
     s.node("CenterCropPad", {"x", "shape"});
   });
+  more("Col2Im", [](Sample& s) {
+    s.opset(18);
+    const int64_t n = s.random.integer(1, 2), channels = s.random.integer(1, 2), height = s.random.integer(2, 5),
+                  stride = s.random.integer(1, 2);
+    const int64_t rows = (height + 1 - 2) / stride + 1, columns = (4 - 3) / stride + 1;  // one row of padding above
+    s.input("x", {n, channels * 6, rows * columns});
+    s.model.ints("image", {height, 4}).ints("block", {2, 3});
+    s.node("Col2Im", {"x", "image", "block"}).set("strides", Ints{stride, stride}).set("pads", Ints{1, 0, 0, 0});
+  });
   more("AffineGrid", [](Sample& s) {
     s.opset(20);
     const int64_t n = s.random.integer(1, 3);
