@@ -31,8 +31,8 @@ class NodeContext {
   // Inputs by position. Trailing ones that are left out do not count.
   size_t input_count() const;
   bool has(size_t index) const;
-  ValueId input(size_t index) const;    // throws when it is left out
-  std::vector<ValueId> inputs() const;  // all; none may be left out
+  ValueId input(size_t index) const;                         // throws when it is left out
+  std::vector<ValueId> inputs() const;                       // all; none may be left out
   const std::vector<ValueId>& sequence(size_t index) const;  // throws when the input is none
   bool is_sequence(size_t index) const;
   const Shape& shape(ValueId value) const;

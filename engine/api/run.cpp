@@ -197,8 +197,8 @@ NamedTensors run_model(ModelSession& session, const NamedTensors& inputs, const 
   Backend& backend = session.backend();
   const std::vector<float> ones = gradient.empty() ? std::vector<float>{} : seed_values(graph.value(graph.outputs()[seed.output]), seed);
   for (ValueId v : graph.inputs()) {
-    const auto found = std::find_if(model.inputs().begin(), model.inputs().end(),
-                                    [&](const auto& input) { return input.name == graph.value(v).name; });
+    const auto found =
+        std::find_if(model.inputs().begin(), model.inputs().end(), [&](const auto& input) { return input.name == graph.value(v).name; });
     ACTMATCH_CHECK(found != model.inputs().end(), "an input of the graph that the file does not list");
     put(backend, program.data(v), values[static_cast<size_t>(found - model.inputs().begin())]);
   }
@@ -219,8 +219,8 @@ NamedTensors run_model(ModelSession& session, const NamedTensors& inputs, const 
     const Value& value = graph.value(v);
     if (value.dtype != DType::kF32 || built.constants.contains(value.name)) continue;
     const bool wanted = std::find(built.unreachable.begin(), built.unreachable.end(), v) == built.unreachable.end();
-    results.push_back({"grad_" + value.name,
-                       wanted ? fetch(backend, DType::kF32, value.shape, program.gradient(v)) : Tensor(DType::kF32, value.shape)});
+    results.push_back(
+        {"grad_" + value.name, wanted ? fetch(backend, DType::kF32, value.shape, program.gradient(v)) : Tensor(DType::kF32, value.shape)});
   }
   return results;
 }

@@ -176,7 +176,7 @@ struct ResizeAttrs {
 };
 struct TopKAttrs {
   int64_t axis = 0, k = 1;
-  bool largest = true;     // in falling order; otherwise the smallest, rising. NaN counts as larger than any number
+  bool largest = true;      // in falling order; otherwise the smallest, rising. NaN counts as larger than any number
   bool last_first = false;  // of equal elements the one with the higher position comes first
 };
 

@@ -59,9 +59,7 @@ void lower_sign(NodeContext& c) {
 }
 
 // Only what is not a number differs from itself.
-void lower_is_nan(NodeContext& c) {
-  c.result(UnaryAttrs{UnaryKind::kNot}, {binary(c, BinaryKind::kEqual, c.input(0), c.input(0))});
-}
+void lower_is_nan(NodeContext& c) { c.result(UnaryAttrs{UnaryKind::kNot}, {binary(c, BinaryKind::kEqual, c.input(0), c.input(0))}); }
 
 void lower_is_inf(NodeContext& c) {
   const bool negative = c.attributes.flag("detect_negative", true), positive = c.attributes.flag("detect_positive", true);

@@ -126,8 +126,7 @@ void lower_attention(NodeContext& c) {
   const ValueId factor = c.scalar(scale);
   const ValueId raw = c.step(MatMulAttrs{false, true}, {multiply(c, q, factor), multiply(c, k, factor)});
   const float cap = a.number("softcap", 0.0f);
-  const ValueId capped =
-      cap > 0 ? multiply(c, unary(c, UnaryKind::kTanh, divide(c, raw, c.scalar(cap))), c.scalar(cap)) : raw;
+  const ValueId capped = cap > 0 ? multiply(c, unary(c, UnaryKind::kTanh, divide(c, raw, c.scalar(cap))), c.scalar(cap)) : raw;
   const ValueId biased = bias.value == kNoValue ? capped : add(c, capped, bias.value);
   ValueId weights = c.step(SoftmaxAttrs{3, false}, {biased});
   if (blind != kNoValue) weights = where(c, blind, c.scalar(0.0f), weights);
@@ -152,7 +151,8 @@ void lower_rotary_embedding(NodeContext& c) {
   if (s.size() != 4) throw Unsupported("its input must have three or four axes");
   int64_t turned = a.integer("rotary_embedding_dim", 0, 0);
   if (turned == 0) turned = s[3];
-  if (turned > s[3] || turned % 2 != 0) throw Unsupported("it turns " + std::to_string(turned) + " of " + std::to_string(s[3]) + " features");
+  if (turned > s[3] || turned % 2 != 0)
+    throw Unsupported("it turns " + std::to_string(turned) + " of " + std::to_string(s[3]) + " features");
   const auto table = [&](size_t i) {  // batch x 1 x length x pairs
     ValueId t = c.input(i);
     if (c.has(3)) t = gather(c, t, 0, c.input(3));

@@ -19,8 +19,8 @@ void pads_from_output(const NodeContext& c, const std::vector<int64_t>& wanted, 
   }
 }
 
-// Three spatial axes: each plane of the kernel gives planes of the output, `stride` apart; they are spread with zeros between them, moved to
-// where that plane of the kernel puts them, and added up.
+// Three spatial axes: each plane of the kernel gives planes of the output, `stride` apart; they are spread with zeros between them, moved
+// to where that plane of the kernel puts them, and added up.
 void lower_volume(NodeContext& c, const ConvTransposeAttrs& attrs, const Window& window, int64_t extra) {
   const Shape shape = c.shape(c.input(0));
   const int64_t depth = shape[2], stride = window.strides[0];

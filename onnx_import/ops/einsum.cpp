@@ -124,7 +124,8 @@ Term contract(NodeContext& c, Term a, Term b, const std::set<int>& kept) {
   int64_t rows = 1, columns = 1, inner = 1;
   for (int label : batch) {
     const int64_t p = extent(c, a, label), q = extent(c, b, label);
-    if (p != q && p != 1 && q != 1) throw Unsupported("its operands differ along an axis they share: " + std::to_string(p) + " and " + std::to_string(q));
+    if (p != q && p != 1 && q != 1)
+      throw Unsupported("its operands differ along an axis they share: " + std::to_string(p) + " and " + std::to_string(q));
     batch_a.push_back(p);
     batch_b.push_back(q);
     result.push_back(p == 1 ? q : p);
@@ -159,8 +160,9 @@ Term contract(NodeContext& c, Term a, Term b, const std::set<int>& kept) {
   shape_b.push_back(columns);
   shape_b.push_back(inner);
   const ValueId left = c.reshape(a.value, shape_a), right = c.reshape(b.value, shape_b);
-  const ValueId y = integers ? c.step(ReduceAttrs{ReduceKind::kSum, {static_cast<int64_t>(shape_a.size()) - 1}, false}, {multiply(c, left, right)})
-                             : c.step(MatMulAttrs{false, true}, {left, right});
+  const ValueId y =
+      integers ? c.step(ReduceAttrs{ReduceKind::kSum, {static_cast<int64_t>(shape_a.size()) - 1}, false}, {multiply(c, left, right)})
+               : c.step(MatMulAttrs{false, true}, {left, right});
   return {c.reshape(y, result), joined({&batch, &own_a, &own_b})};
 }
 

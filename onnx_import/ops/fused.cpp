@@ -19,8 +19,9 @@ ValueId activated(NodeContext& c, ValueId x) {
   if (name == "LeakyRelu") return c.step(UnaryAttrs{UnaryKind::kLeakyRelu, parameter(0, 0.01f)}, {x});
   if (name == "HardSigmoid") return c.step(UnaryAttrs{UnaryKind::kHardSigmoid, parameter(0, 0.2f), parameter(1, 0.5f)}, {x});
   if (name == "Clip")
-    return c.step(UnaryAttrs{UnaryKind::kClip, parameter(0, std::numeric_limits<float>::lowest()), parameter(1, std::numeric_limits<float>::max())},
-                  {x});
+    return c.step(
+        UnaryAttrs{UnaryKind::kClip, parameter(0, std::numeric_limits<float>::lowest()), parameter(1, std::numeric_limits<float>::max())},
+        {x});
   throw Unsupported("the activation '" + name + "' is not supported");
 }
 
@@ -45,7 +46,8 @@ void lower_microsoft_fused_conv(NodeContext& c) {
 
 // alpha A' B', each transposed where it says so.
 void lower_microsoft_fused_mat_mul(NodeContext& c) {
-  if (c.attributes.flag("transBatchA", false) || c.attributes.flag("transBatchB", false)) throw Unsupported("transposed batches are not supported");
+  if (c.attributes.flag("transBatchA", false) || c.attributes.flag("transBatchB", false))
+    throw Unsupported("transposed batches are not supported");
   const MatMulAttrs attrs{c.attributes.flag("transA", false), c.attributes.flag("transB", false)};
   if (c.rank(c.input(0)) < 2 || c.rank(c.input(1)) < 2) throw Unsupported("its operands must be matrices");
   const ValueId product = c.step(attrs, {c.input(0), c.input(1)});

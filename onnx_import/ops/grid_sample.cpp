@@ -64,7 +64,8 @@ std::vector<Neighbour> neighbours(NodeContext& c, const Coordinate& at, const st
     const ValueId index = plus(c, base, offset);
     if (mode == "linear") n.weight = offset == 0 ? plus(c, unary(c, UnaryKind::kNeg, fraction), 1.0) : fraction;
     if (mode == "cubic") n.weight = cubic_weight(c, plus(c, fraction, -offset), offset == 0 || offset == 1);
-    const ValueId inside = clipped(c, padding == "reflection" ? reflected(c, index, at.low, at.high) : index, 0, static_cast<double>(at.extent - 1));
+    const ValueId inside =
+        clipped(c, padding == "reflection" ? reflected(c, index, at.low, at.high) : index, 0, static_cast<double>(at.extent - 1));
     if (padding == "zeros") {
       const ValueId valid = c.cast(binary(c, BinaryKind::kEqual, inside, index), DType::kF32);
       n.weight = n.weight == kNoValue ? valid : multiply(c, n.weight, valid);
@@ -130,7 +131,8 @@ void lower_grid_sample(NodeContext& c, std::string mode) {
     }
     for (const Neighbour& n : by_axis[axis]) {
       const ValueId step = multiply(c, c.cast(n.index, DType::kI64), c.constant(Tensor::scalar(strides[axis])));
-      const ValueId both = weight == kNoValue || n.weight == kNoValue ? (weight == kNoValue ? n.weight : weight) : multiply(c, weight, n.weight);
+      const ValueId both =
+          weight == kNoValue || n.weight == kNoValue ? (weight == kNoValue ? n.weight : weight) : multiply(c, weight, n.weight);
       visit(axis + 1, add(c, row, step), both);
     }
   };

@@ -13,7 +13,14 @@ void lower_instance_normalization(NodeContext& c) {
   const ValueId variance = c.step(over_positions, {c.step(BinaryAttrs{BinaryKind::kMul}, {centred, centred})});
   const ValueId deviation = c.step(UnaryAttrs{UnaryKind::kSqrt}, {c.step(BinaryAttrs{BinaryKind::kAdd}, {variance, epsilon})});
   const ValueId normal = c.step(BinaryAttrs{BinaryKind::kDiv}, {centred, deviation});
-  c.result(ScaleShiftAttrs{}, {normal, c.input(1), c.input(2)});
+  const ValueId scale = c.input(1), bias = c.input(2);
+  if (c.constant(scale) && c.constant(bias)) return c.result(ScaleShiftAttrs{}, {normal, scale, bias});
+  Shape channels(c.shape(x).size(), 1);
+  channels[1] = c.shape(x)[1];
+  if (c.shape(scale) != Shape{channels[1]} || c.shape(bias) != Shape{channels[1]})
+    throw Unsupported("its scale and bias do not fit the input " + to_string(c.shape(x)));
+  const ValueId scaled = c.step(BinaryAttrs{BinaryKind::kMul}, {normal, c.reshape(scale, channels)});
+  c.result(BinaryAttrs{BinaryKind::kAdd}, {scaled, c.reshape(bias, channels)});
 }
 
 }  // namespace actmatch::onnx_import

@@ -37,8 +37,6 @@ void lower_mod(NodeContext& c) {
 }
 
 // True where exactly one is.
-void lower_xor(NodeContext& c) {
-  c.result(UnaryAttrs{UnaryKind::kNot}, {binary(c, BinaryKind::kEqual, c.input(0), c.input(1))});
-}
+void lower_xor(NodeContext& c) { c.result(UnaryAttrs{UnaryKind::kNot}, {binary(c, BinaryKind::kEqual, c.input(0), c.input(1))}); }
 
 }  // namespace actmatch::onnx_import

@@ -177,6 +177,9 @@ void lower_hardmax_13(NodeContext& c);
 void lower_trilu(NodeContext& c);
 void lower_eye_like(NodeContext& c);
 
+// col2im.cpp
+void lower_col2im(NodeContext& c);
+
 // sequence.cpp
 void lower_concat_from_sequence(NodeContext& c);
 void lower_sequence_at(NodeContext& c);

@@ -70,8 +70,6 @@ void lower_with_value(NodeContext& c, std::vector<int64_t> axes) {
 
 void lower_pad_2(NodeContext& c) { lower_pad(c, c.attributes.integers("pads"), {}, c.attributes.number("value", 0.0f)); }
 void lower_pad_11(NodeContext& c) { lower_with_value(c, {}); }
-void lower_pad_18(NodeContext& c) {
-  lower_with_value(c, c.has(3) ? c.integers(3, "the list of axes") : std::vector<int64_t>{});
-}
+void lower_pad_18(NodeContext& c) { lower_with_value(c, c.has(3) ? c.integers(3, "the list of axes") : std::vector<int64_t>{}); }
 
 }  // namespace actmatch::onnx_import

@@ -28,8 +28,7 @@ ValueId pool_volume(NodeContext& c, ValueId x, PoolMode mode, const Window& wind
   depth.strides[0] = window.strides[0];
   depth.dilations[0] = window.dilations[0];
   depth.pads = {window.before[0], 0, window.after[0], 0};
-  const ValueId y = c.step(attributes_of(depth, mode, ceil_mode),
-                           {c.reshape(planes, {shape[0], shape[1], shape[2], plane[2] * plane[3]})});
+  const ValueId y = c.step(attributes_of(depth, mode, ceil_mode), {c.reshape(planes, {shape[0], shape[1], shape[2], plane[2] * plane[3]})});
   return c.reshape(y, {shape[0], shape[1], c.shape(y)[2], plane[2], plane[3]});
 }
 
@@ -64,7 +63,9 @@ void lower_pool(NodeContext& c, PoolMode mode) {
   Window window = read_window(c, spatial, {});
   read_padding(c, window);
   const ValueId given = c.input(0);
-  const auto none = [](const std::vector<int64_t>& pads) { return std::all_of(pads.begin(), pads.end(), [](int64_t p) { return p == 0; }); };
+  const auto none = [](const std::vector<int64_t>& pads) {
+    return std::all_of(pads.begin(), pads.end(), [](int64_t p) { return p == 0; });
+  };
   const bool reaches_past = mode == PoolMode::kAverageIncludePad && rounds_up(c);
   if (reaches_past && !(none(window.before) && none(window.after))) return c.alias(pooled_with_padding(c, given, window));
   if (reaches_past) mode = PoolMode::kAverageExcludePad;

@@ -36,6 +36,7 @@ constexpr OpEntry kEntries[] = {
     {"", "CenterCropPad", 18, kLast, lower_center_crop_pad},
     {"", "Clip", 6, 10, lower_clip_6},
     {"", "Clip", 11, kLast, lower_clip_11},
+    {"", "Col2Im", 18, kLast, lower_col2im},
     {"", "Compress", 9, kLast, lower_compress},
     {"", "Concat", 4, kLast, lower_concat},
     {"", "ConcatFromSequence", 11, kLast, lower_concat_from_sequence},

@@ -14,7 +14,7 @@ namespace {
 struct Axis {
   size_t axis = 0;
   int64_t in = 1, out = 1;
-  double scale = 1.0;           // out / in, as the file says it
+  double scale = 1.0;             // out / in, as the file says it
   double start = 0.0, end = 1.0;  // the region of tf_crop_and_resize, in parts of the input
   bool changes(const std::string& coordinates) const {
     return in != out || scale != 1.0 || (coordinates == "tf_crop_and_resize" && (start != 0.0 || end != 1.0));
@@ -90,8 +90,7 @@ double source_position(const Axis& axis, const std::string& coordinates, int64_t
   if (coordinates == "asymmetric") return x / axis.scale;
   if (coordinates == "half_pixel") return (x + 0.5) / axis.scale - 0.5;
   if (coordinates == "pytorch_half_pixel") return axis.out > 1 ? (x + 0.5) / axis.scale - 0.5 : 0.0;
-  if (coordinates == "half_pixel_symmetric")
-    return in / 2 * (1 - static_cast<double>(axis.out) / out) + (x + 0.5) / axis.scale - 0.5;
+  if (coordinates == "half_pixel_symmetric") return in / 2 * (1 - static_cast<double>(axis.out) / out) + (x + 0.5) / axis.scale - 0.5;
   if (coordinates == "align_corners") return axis.out > 1 ? x * (in - 1) / (out - 1) : 0.0;
   if (coordinates == "tf_half_pixel_for_nn") return (x + 0.5) / axis.scale;
   if (coordinates == "tf_crop_and_resize") {
@@ -222,8 +221,7 @@ void lower_plan(NodeContext& c, const Plan& plan) {
   if (floats && is_plain_linear(plan)) return c.result(ResizeAttrs{ResizeMode::kLinear, plan.axes[2].out, plan.axes[3].out}, {given});
   ValueId x = plan.mode == "nearest" ? given : c.cast(given, DType::kF32);
   for (const Axis& axis : plan.axes)
-    if (axis.changes(plan.coordinates))
-      x = plan.mode == "nearest" ? resize_nearest(c, x, axis, plan) : resize_by_matrix(c, x, axis, plan);
+    if (axis.changes(plan.coordinates)) x = plan.mode == "nearest" ? resize_nearest(c, x, axis, plan) : resize_by_matrix(c, x, axis, plan);
   if (plan.coordinates == "tf_crop_and_resize")
     for (const Axis& axis : plan.axes)
       if (axis.changes(plan.coordinates)) x = extrapolate(c, x, axis, plan);

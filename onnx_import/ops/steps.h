@@ -31,7 +31,7 @@ ValueId gather(NodeContext& c, ValueId x, int64_t axis, ValueId indices);
 ValueId wrap_negative(NodeContext& c, ValueId indices, int64_t extent);
 // y[i] = x[i with the coordinate of `axis` replaced by indices[i]]; both of one rank.
 ValueId gather_elements(NodeContext& c, ValueId x, ValueId indices, int64_t axis);
-ValueId positions(NodeContext& c, int64_t count);           // the constant 0, 1, ..., count - 1
+ValueId positions(NodeContext& c, int64_t count);             // the constant 0, 1, ..., count - 1
 std::vector<int64_t> axes_from(int64_t first, int64_t rank);  // first, first + 1, ..., rank - 1
 
 }  // namespace actmatch::onnx_import

@@ -1,5 +1,5 @@
-// What convolutions and poolings share: their windows over one to three spatial axes, and auto_pad. The graph's operators have two axes; one
-// is made two, and three are taken apart (planes first, then depth).
+// What convolutions and poolings share: their windows over one to three spatial axes, and auto_pad. The graph's operators have two axes;
+// one is made two, and three are taken apart (planes first, then depth).
 #pragma once
 
 #include <array>

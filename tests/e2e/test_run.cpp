@@ -105,8 +105,11 @@ TEST(Run, NumbersOfAllTypes) {
   write_npy(tmp / "i.npy", Tensor::of<int64_t>({2}, std::vector<int64_t>{2, -3}));
   write_npy(tmp / "flag.npy", Tensor::scalar<uint8_t>(0));
   write_npy(tmp / "target.npy", Tensor::of<float>({1}, std::vector<float>{-1}));  // whole numbers in floats are fine
-  const std::vector<std::string> inputs{"run",     tmp / "m.onnx", "--input",  "x=" + (tmp / "x.npy"), "--input", "i=" + (tmp / "i.npy"),
-                                        "--input", "flag=" + (tmp / "flag.npy"), "--input", "target=" + (tmp / "target.npy")};
+  const std::vector<std::string> inputs{"run",     tmp / "m.onnx",
+                                        "--input", "x=" + (tmp / "x.npy"),
+                                        "--input", "i=" + (tmp / "i.npy"),
+                                        "--input", "flag=" + (tmp / "flag.npy"),
+                                        "--input", "target=" + (tmp / "target.npy")};
   const auto run = [&](const std::vector<std::string>& more) {
     std::vector<std::string> all = inputs;
     all.insert(all.end(), more.begin(), more.end());
@@ -152,11 +155,26 @@ TEST(Run, NodeCasesOfTheOnnxProject) {
     EXPECT_TRUE(proto.ParseFromIstream(&file)) << path;
     return proto;
   };
-  for (const std::string name : {"test_abs", "test_argmax_default_axis_random", "test_and2d", "test_batchnorm_example", "test_constant",
-                                 "test_conv_with_autopad_same", "test_cumsum_1d_reverse", "test_einsum_batch_matmul", "test_gathernd_example_int32",
-                                 "test_gridsample", "test_isnan", "test_mod_int64_fmod", "test_onehot_with_axis", "test_reduce_prod_keepdims_random",
-                                 "test_reshape_negative_dim", "test_resize_downsample_sizes_cubic", "test_scatter_elements_with_negative_indices",
-                                 "test_split_variable_parts_2d", "test_top_k", "test_where_long_example"}) {
+  for (const std::string name : {"test_abs",
+                                 "test_argmax_default_axis_random",
+                                 "test_and2d",
+                                 "test_batchnorm_example",
+                                 "test_constant",
+                                 "test_conv_with_autopad_same",
+                                 "test_cumsum_1d_reverse",
+                                 "test_einsum_batch_matmul",
+                                 "test_gathernd_example_int32",
+                                 "test_gridsample",
+                                 "test_isnan",
+                                 "test_mod_int64_fmod",
+                                 "test_onehot_with_axis",
+                                 "test_reduce_prod_keepdims_random",
+                                 "test_reshape_negative_dim",
+                                 "test_resize_downsample_sizes_cubic",
+                                 "test_scatter_elements_with_negative_indices",
+                                 "test_split_variable_parts_2d",
+                                 "test_top_k",
+                                 "test_where_long_example"}) {
     SCOPED_TRACE(name);
     const TemporaryFolder tmp;
     const fs::path folder = root / name, data = folder / "test_data_set_0";

@@ -80,7 +80,8 @@ onnx::ModelProto with_constants(const onnx::ModelProto& model, const std::vector
 // rounded there. Some cases are only right to the project's own tolerance of 1e-3: results written down with four digits, pi as 3.1415, and
 // a sum of thousands of elements.
 double tolerance_of(const onnx::ModelProto& model, const std::string& name) {
-  static const std::regex kRough("gridsample_bicubic$|averagepool_2d_ceil_last_window|window.*_expanded|nllloss_NCd1d2d3d4d5_mean_weight_expanded");
+  static const std::regex kRough(
+      "gridsample_bicubic$|averagepool_2d_ceil_last_window|window.*_expanded|nllloss_NCd1d2d3d4d5_mean_weight_expanded");
   double tolerance = std::regex_search(name, kRough) ? 1e-3 : 2e-6;
   const auto widen = [&](const auto& infos) {
     for (const auto& info : infos) {
@@ -105,7 +106,8 @@ std::string compare(const Tensor& got, const Tensor& expected, double tolerance)
       case DType::kI64: a = static_cast<double>(got.data<int64_t>()[i]), b = static_cast<double>(expected.data<int64_t>()[i]); break;
       case DType::kBool: a = got.data<uint8_t>()[i] != 0, b = expected.data<uint8_t>()[i] != 0; break;
     }
-    if (test::relative_difference(a, b) > allowed) return "element " + std::to_string(i) + " is " + std::to_string(a) + " in place of " + std::to_string(b);
+    if (test::relative_difference(a, b) > allowed)
+      return "element " + std::to_string(i) + " is " + std::to_string(a) + " in place of " + std::to_string(b);
   }
   return {};
 }
@@ -145,12 +147,13 @@ std::string run_feeding(const onnx::ModelProto& model, const std::filesystem::pa
   }
   if (graph.outputs().size() != outputs.size()) return "it has " + std::to_string(graph.outputs().size()) + " outputs";
   for (size_t i = 0; i < outputs.size(); ++i) {
-    const std::string wrong = compare(read_output(program.get(), graph, graph.outputs()[i]), read_tensor(outputs[i], "the output"),
-                                      tolerance_of(model, name));
+    const std::string wrong =
+        compare(read_output(program.get(), graph, graph.outputs()[i]), read_tensor(outputs[i], "the output"), tolerance_of(model, name));
     if (!wrong.empty()) return "output " + std::to_string(i) + ": " + wrong;
   }
   // Attention written out, with queries that may look nowhere: the softmax of nothing has no derivative.
-  static const std::regex kBlind("attention.*(fullymasked|nan_robustness|structural_empty|mode3_softmax_precision|padded_kv_bf16|gqa_rank4).*_expanded");
+  static const std::regex kBlind(
+      "attention.*(fullymasked|nan_robustness|structural_empty|mode3_softmax_precision|padded_kv_bf16|gqa_rank4).*_expanded");
   return program && !std::regex_search(name, kBlind) ? test::GradientCheck(*backend, graph, fed).run(gradient) : "";
 }
 

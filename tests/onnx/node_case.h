@@ -20,11 +20,11 @@ inline constexpr int kFeedings = 4;
 struct CaseResult {
   std::vector<std::string> operators;  // of its nodes, without repetition
   int64_t opset = 0;
-  bool passed = false;                    // some feeding was imported, and none gave a wrong result
-  Feeding fed = Feeding::kConstants;      // the first feeding that was imported
-  bool gradient = false;                  // a gradient was compared
-  std::string reason;                     // why it did not pass: the refusal of the first feeding, or what is wrong
-  bool wrong = false;                     // a result or a gradient differs
+  bool passed = false;                // some feeding was imported, and none gave a wrong result
+  Feeding fed = Feeding::kConstants;  // the first feeding that was imported
+  bool gradient = false;              // a gradient was compared
+  std::string reason;                 // why it did not pass: the refusal of the first feeding, or what is wrong
+  bool wrong = false;                 // a result or a gradient differs
 };
 
 CaseResult run_case(const std::filesystem::path& folder);

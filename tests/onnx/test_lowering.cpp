@@ -278,8 +278,10 @@ TEST(Lowering, ResizesThatTheGraphHas) {
   corners.last = corners.proto.mutable_graph()->mutable_node(0);
   corners.set("coordinate_transformation_mode", "align_corners");
   const Graph by_matrices = corners.build();  // one for each axis
-  EXPECT_TRUE(std::none_of(by_matrices.nodes().begin(), by_matrices.nodes().end(), [](const Node& n) { return n.op() == OpKind::kResize; }));
-  EXPECT_EQ(std::count_if(by_matrices.nodes().begin(), by_matrices.nodes().end(), [](const Node& n) { return n.op() == OpKind::kMatMul; }), 2);
+  EXPECT_TRUE(
+      std::none_of(by_matrices.nodes().begin(), by_matrices.nodes().end(), [](const Node& n) { return n.op() == OpKind::kResize; }));
+  EXPECT_EQ(std::count_if(by_matrices.nodes().begin(), by_matrices.nodes().end(), [](const Node& n) { return n.op() == OpKind::kMatMul; }),
+            2);
 }
 
 // One index, or indices in steps, are a slice; others stay a gather. Import computes the slice, so the values are those of a gather.

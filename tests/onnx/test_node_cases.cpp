@@ -55,8 +55,8 @@ std::string table_of(const std::map<std::string, Counts>& by_operator, int64_t o
   Counts all;
   std::ostringstream rows;
   for (const auto& [op, c] : by_operator) {
-    rows << "| " << op << " | " << c.run_time << " | " << c.partly << " | " << c.constants << " | " << c.gradients << " | " << c.skipped << " | "
-         << c.failed << " | ";
+    rows << "| " << op << " | " << c.run_time << " | " << c.partly << " | " << c.constants << " | " << c.gradients << " | " << c.skipped
+         << " | " << c.failed << " | ";
     bool first = true;
     for (const auto& [reason, count] : c.reasons) rows << (std::exchange(first, false) ? "" : "; ") << reason << " (" << count << ")";
     rows << " |\n";
@@ -65,20 +65,24 @@ std::string table_of(const std::map<std::string, Counts>& by_operator, int64_t o
   }
   out << "## Opsets up to " << opset << ": " << cases << " cases\n\n"
       << "Passed " << all.run_time + all.partly + all.constants << ", skipped " << all.skipped << ", failed " << all.failed << ".\n\n"
-      << "| operator | passed, all inputs fed | passed, some fed | passed as constants | gradients compared | skipped | failed | why skipped |\n"
+      << "| operator | passed, all inputs fed | passed, some fed | passed as constants | gradients compared | skipped | failed | why "
+         "skipped |\n"
       << "|---|---|---|---|---|---|---|---|\n"
-      << "| all | " << all.run_time << " | " << all.partly << " | " << all.constants << " | " << all.gradients << " | " << all.skipped << " | "
-      << all.failed << " | |\n"
+      << "| all | " << all.run_time << " | " << all.partly << " | " << all.constants << " | " << all.gradients << " | " << all.skipped
+      << " | " << all.failed << " | |\n"
       << rows.str();
   return out.str();
 }
 
 constexpr const char* kHead =
     "# The ONNX project's node cases\n\n"
-    "What becomes of each of them; `tests/onnx/test_node_cases.cpp` writes and checks these tables. \"All inputs fed\": every input of the\n"
-    "case is an input of the graph. \"Some fed\": integers, or all but the first, are constants of the file, as they are in classifiers (the\n"
+    "What becomes of each of them; `tests/onnx/test_node_cases.cpp` writes and checks these tables. \"All inputs fed\": every input of "
+    "the\n"
+    "case is an input of the graph. \"Some fed\": integers, or all but the first, are constants of the file, as they are in classifiers "
+    "(the\n"
     "target of a Reshape, the axes of a sum). \"Gradients\": compared with central differences in double, at the case's own inputs. Rows\n"
-    "\"several\" are cases of more than one node, most of them operators that the standard defines by others, written out. Skipped cases and\n"
+    "\"several\" are cases of more than one node, most of them operators that the standard defines by others, written out. Skipped cases "
+    "and\n"
     "the reasons: `tests/onnx/node_cases_skipped.txt`.\n";
 
 // The file's parts, by heading.

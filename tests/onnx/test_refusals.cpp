@@ -65,7 +65,7 @@ TEST(Refusals, AllUnknownOperatorsAtOnce) {
   ModelMaker m = small();
   m.node("Frobnicate", {"y"}, {"a"}, "first").node("Relu", {"a"}, {"b"}, "middle").node("Bogus", {"b"}, {"c"}).output("c");
   m.last->set_domain("");
-  m.node("FusedConv", {"x"}, {"d"}, "third").output("d");
+  m.node("FusedFrobnicate", {"x"}, {"d"}, "third").output("d");
   m.last->set_domain("com.microsoft");
   const Model model = m.model();
   ASSERT_EQ(model.problems().size(), 3u);
@@ -74,7 +74,7 @@ TEST(Refusals, AllUnknownOperatorsAtOnce) {
   EXPECT_EQ(model.problems()[0].opset, 13);
   ErrorCode code{};
   expect_all(error_text([&] { model.build(); }, &code), {"test.onnx", "3 problems", "'first' (Frobnicate, opset 13)", "'Bogus_3'",
-                                                         "'third' (FusedConv", "com.microsoft", "SUPPORTED_OPS.md"});
+                                                         "'third' (FusedFrobnicate", "com.microsoft", "SUPPORTED_OPS.md"});
   EXPECT_EQ(code, ErrorCode::kUnsupported);
 }
 

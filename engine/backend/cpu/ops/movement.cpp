@@ -208,7 +208,8 @@ class ComputedGatherStep : public Step {
     if (y_->floats() == 0) return;
     std::memcpy(table_.raw(), indices_->data, table_.bytes());
     const GatheredRuns runs = gathered_runs(node_, x_->shape, table_);
-    for (size_t i = 0; i < runs.source.size(); ++i) body(x + runs.source[i] * runs.inner, y + static_cast<int64_t>(i) * runs.inner, runs.inner);
+    for (size_t i = 0; i < runs.source.size(); ++i)
+      body(x + runs.source[i] * runs.inner, y + static_cast<int64_t>(i) * runs.inner, runs.inner);
   }
   const Node node_;
   Slot *x_, *indices_, *y_;
