@@ -14,7 +14,7 @@ namespace {
 // Past this, sums of extents and products of an extent and an attribute could leave 64 bits; no image model comes near.
 constexpr int64_t kLargestExtent = int64_t{1} << 38;
 // Elements of the tables import makes itself (ConstantOfShape, Range, ...), beside the weights of the file.
-constexpr int64_t kConstantBudget = int64_t{1} << 26;
+constexpr int64_t kConstantBudget = int64_t{1} << 25;
 
 // Of graphs inside of nodes, repeated as often as a Loop turns.
 constexpr int64_t kMostUnrolledNodes = int64_t{1} << 17;

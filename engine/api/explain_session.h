@@ -83,7 +83,7 @@ class ExplainSession {
   bool made_smaller(BatchSize& size, const Error& error) const;
 
   std::shared_ptr<ModelSession> model_;
-  const ClassifierShape shape_;  // of the model; the classifier of one label has another
+  const ClassifierShape shape_;           // of the model; the classifier of one label has another
   std::unique_ptr<Classifier> decision_;  // about the label taken
   Classifier* classifier_;                // that, or the model's
   Recipe recipe_;
