@@ -231,6 +231,12 @@ const StoredTensor* GraphBuilder::stored(const std::string& name) const {
   return found == model_.weights.entries().end() ? nullptr : &found->second.stored;
 }
 
+bool GraphBuilder::is_picture_of_integers(const std::string& name) const {
+  if (name != options_.picture || name.empty()) return false;
+  return std::any_of(model_.inputs.begin(), model_.inputs.end(),
+                     [&](const ModelInput& input) { return input.name == name && input.dtype == DType::kI64; });
+}
+
 void GraphBuilder::note(const std::string& text) {
   if (std::find(notices_.begin(), notices_.end(), text) == notices_.end()) notices_.push_back(text);
 }

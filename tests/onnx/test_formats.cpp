@@ -274,8 +274,8 @@ TEST(Functions, OverloadsAndDefaultAttributes) {
   const std::string call = field(1, "a") + field(2, "y") + field(4, "F") + field(7, "local") + field(8, "two");
   model += field(7, field(1, call));  // merged into the graph
   for (const std::string overload : {"one", "two"}) {
-    const std::string alpha =
-        field(1, "alpha") + std::string("\x15\0\0", 3) + (overload == "two" ? "\x80\x3f" : "\0\0") + std::string("\xa0\x01\x01", 3);
+    const std::string alpha = field(1, "alpha") + std::string("\x15\0\0", 3) +
+                              (overload == "two" ? std::string("\x80\x3f", 2) : std::string(2, '\0')) + std::string("\xa0\x01\x01", 3);
     const std::string reference = field(1, "alpha") + std::string("\xa0\x01\x01\xaa\x01\x05", 6) + "alpha";
     const std::string node = field(1, "in") + field(2, "out") + field(4, "Elu") + field(5, reference);
     model += std::string("\xca\x01", 2);
