@@ -53,7 +53,7 @@ bool is_external(const onnx::TensorProto& tensor) {
 
 std::shared_ptr<const ByteSource> ExternalFiles::open(const std::string& location, const std::string& where) {
   const auto refuse = [&](const std::string& what) {
-    throw Error(ErrorCode::kUnsupported, where + " keeps its data in the file '" + location + "', " + what +
+    throw Error(ErrorCode::kUnsupported, where + " keeps its data in the file '" + location.c_str() + "', " + what +
                                              "; save the model with its weights inside, or in a file beside it");
   };
   if (model_path_.empty())
@@ -76,7 +76,7 @@ std::shared_ptr<const ByteSource> ExternalFiles::open(const std::string& locatio
   const fs::path real_folder = fs::canonical(folder, code), model_folder = fs::canonical(model, code).parent_path();
   if (code || (!is_inside(resolved, real_folder) && !is_inside(resolved, model_folder))) refuse("a link out of the model's folder");
   auto& file = files_[resolved.string()];
-  if (!file) file = std::make_shared<FileSource>(resolved.string(), "the file of weights", false);
+  if (!file) file = std::make_shared<FileSource>(resolved.string(), where + ": the file of weights", false);
   paths_[location] = resolved.string();
   return file;
 }

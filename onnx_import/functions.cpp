@@ -12,7 +12,7 @@ namespace actmatch::onnx_import {
 namespace {
 
 // Functions that call functions multiply: these keep a file of some kilobytes from becoming gigabytes.
-constexpr int64_t kMostNodes = int64_t{1} << 20;
+constexpr int64_t kMostNodes = int64_t{1} << 18;
 constexpr size_t kMostCopiedBytes = size_t{1} << 28;
 constexpr size_t kDeepest = 64;
 

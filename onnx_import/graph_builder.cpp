@@ -14,7 +14,7 @@ namespace {
 // Past this, sums of extents and products of an extent and an attribute could leave 64 bits; no image model comes near.
 constexpr int64_t kLargestExtent = int64_t{1} << 38;
 // Elements of the tables import makes itself (ConstantOfShape, Range, ...), beside the weights of the file.
-constexpr int64_t kConstantBudget = int64_t{1} << 26;
+constexpr int64_t kConstantBudget = int64_t{1} << 25;
 
 // Of graphs inside of nodes, repeated as often as a Loop turns.
 constexpr int64_t kMostUnrolledNodes = int64_t{1} << 17;
@@ -233,6 +233,12 @@ ValueId GraphBuilder::small_integers_as_floats(const std::string& name) {
 const StoredTensor* GraphBuilder::stored(const std::string& name) const {
   const auto found = model_.weights.entries().find(name);
   return found == model_.weights.entries().end() ? nullptr : &found->second.stored;
+}
+
+bool GraphBuilder::is_picture_of_integers(const std::string& name) const {
+  if (name != options_.picture || name.empty()) return false;
+  return std::any_of(model_.inputs.begin(), model_.inputs.end(),
+                     [&](const ModelInput& input) { return input.name == name && input.dtype == DType::kI64; });
 }
 
 void GraphBuilder::note(const std::string& text) {

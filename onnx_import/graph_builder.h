@@ -46,7 +46,8 @@ class GraphBuilder {
                                   int64_t opset);
   // The constant of that name as floats where the file has integers of at most 8 bits; kNoValue otherwise.
   ValueId small_integers_as_floats(const std::string& name);
-  const StoredTensor* stored(const std::string& name) const;  // the file's constant of that name, or null
+  const StoredTensor* stored(const std::string& name) const;   // the file's constant of that name, or null
+  bool is_picture_of_integers(const std::string& name) const;  // in the file; the graph has floats
   bool structure_only() const { return options_.structure_only; }
   ValueId add_derived_constant(const std::string& name, Tensor tensor) { return graph_.add_constant(name, std::move(tensor)); }
   void note(const std::string& text);  // a notice; each text is kept once

@@ -1,6 +1,7 @@
 #include "onnx_import/importer.h"
 
 #include <algorithm>
+#include <chrono>
 #include <mutex>
 #include <unordered_set>
 
@@ -174,7 +175,8 @@ std::vector<std::string> Model::notices() const { return impl_->notices(); }
 
 const std::vector<std::string>& Model::external_files() const { return impl_->parsed->external_files; }
 
-Graph Model::build(const BuildOptions& options) const {
+Graph Model::build(const BuildOptions& options, BuildTimes* times) const {
+  const auto start = std::chrono::steady_clock::now();
   const ParsedModel& model = *impl_->parsed;
   std::vector<Shape> shapes;
   try {
@@ -211,7 +213,12 @@ Graph Model::build(const BuildOptions& options) const {
     keep.push_back(id);
   }
   Graph graph = builder.take_graph();
+  const auto lowered = std::chrono::steady_clock::now();
   optimise(graph, keep, options.structure_only);
+  if (times) {
+    const std::chrono::duration<double> lower = lowered - start, rest = std::chrono::steady_clock::now() - lowered;
+    *times = {lower.count(), rest.count()};
+  }
   return graph;
 }
 

@@ -46,6 +46,11 @@ struct BuildOptions {
   std::map<std::string, Tensor> constant_inputs;
 };
 
+// Seconds that the parts of a build took.
+struct BuildTimes {
+  double lower = 0, optimise = 0;  // reading weights is part of the first
+};
+
 // A parsed file. Copies share it; const members may be called from several threads.
 class Model {
  public:
@@ -74,7 +79,7 @@ class Model {
   // The graph, optimised, with the file's outputs in their order. Weights are shared between all graphs of one Model.
   // Throws kUnsupported with all problems in one line, kInvalidArgument where an input has no fixed size and none is given, or where
   // `options` names a value that does not exist.
-  Graph build(const BuildOptions& options = {}) const;
+  Graph build(const BuildOptions& options = {}, BuildTimes* times = nullptr) const;
 
  private:
   struct Impl;

@@ -15,7 +15,7 @@ namespace {
 using onnx::TensorProto;
 static_assert(std::endian::native == std::endian::little, "raw_data of ONNX files is little-endian");
 
-constexpr int64_t kMostSparse = int64_t{1} << 26;  // elements that a sparse tensor may stand for
+constexpr int64_t kMostSparse = int64_t{1} << 25;  // elements that a sparse tensor may stand for
 
 // Types that onnx.proto has gained since the version that is the least needed here.
 enum NewerType : int32_t {

@@ -87,6 +87,7 @@ ValueId NodeContext::float_input(size_t index) {
 }
 
 bool NodeContext::is_float(size_t index) const {
+  if (has(index) && builder_.is_picture_of_integers(node_.input(static_cast<int>(index)))) return false;
   if (has(index))
     if (const StoredTensor* stored = builder_.stored(node_.input(static_cast<int>(index)))) return stored->dtype == DType::kF32;
   return dtype(input(index)) == DType::kF32;

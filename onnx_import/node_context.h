@@ -20,7 +20,7 @@ class Unsupported : public std::runtime_error {
 
 class NodeContext {
  public:
-  static constexpr int64_t kMostElements = int64_t{1} << 26;  // of a constant made here
+  static constexpr int64_t kMostElements = int64_t{1} << 25;  // of a constant made here
 
   NodeContext(GraphBuilder& builder, const onnx::NodeProto& node, std::string name, int64_t opset);
 

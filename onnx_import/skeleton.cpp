@@ -11,13 +11,14 @@
 namespace actmatch::onnx_import {
 namespace {
 
-constexpr uint64_t kInline = 4096;                  // data of a tensor up to this size stays
-constexpr uint64_t kMostBytes = uint64_t{1} << 28;  // of a skeleton
-constexpr int64_t kMostFields = int64_t{1} << 22;   // a field of two bytes becomes a message of some two hundred
-constexpr int kDeepest = 16;                        // subgraphs in subgraphs
-constexpr const char* kStretchKey = "#stretch";     // of an entry of external_data, which says the number of the stretch
+constexpr uint64_t kInline = 4096;                    // data of a tensor up to this size stays
+constexpr uint64_t kMostBytes = uint64_t{1} << 28;    // of a skeleton
+constexpr int64_t kMostFields = int64_t{1} << 21;     // a field of two bytes becomes a message of some two hundred
+constexpr uint64_t kLongestList = uint64_t{1} << 20;  // bytes of an attribute of numbers, of which one can take a byte
+constexpr int kDeepest = 16;                          // subgraphs in subgraphs
+constexpr const char* kStretchKey = "#stretch";       // of an entry of external_data, which says the number of the stretch
 
-enum class Kind : uint8_t { kCopied, kDropped, kModel, kGraph, kNode, kAttribute, kTensor, kFunction, kData };
+enum class Kind : uint8_t { kCopied, kDropped, kModel, kGraph, kNode, kAttribute, kTensor, kFunction, kData, kList };
 
 struct FieldRule {
   uint32_t number;
@@ -32,8 +33,13 @@ std::span<const FieldRule> rules_of(Kind kind) {
   static constexpr std::array<FieldRule, 6> kGraph{
       {{1, Kind::kNode}, {5, Kind::kTensor}, {10, Kind::kDropped}, {13, Kind::kDropped}, {14, Kind::kDropped}, {16, Kind::kDropped}}};
   static constexpr std::array<FieldRule, 4> kNode{{{5, Kind::kAttribute}, {6, Kind::kDropped}, {8, Kind::kCopied, 6}, {9, Kind::kDropped}}};
-  static constexpr std::array<FieldRule, 5> kAttribute{
-      {{5, Kind::kTensor}, {6, Kind::kGraph}, {10, Kind::kTensor}, {11, Kind::kGraph}, {13, Kind::kDropped}}};
+  static constexpr std::array<FieldRule, 7> kAttribute{{{5, Kind::kTensor},
+                                                        {6, Kind::kGraph},
+                                                        {7, Kind::kList},
+                                                        {8, Kind::kList},
+                                                        {10, Kind::kTensor},
+                                                        {11, Kind::kGraph},
+                                                        {13, Kind::kDropped}}};
   static constexpr std::array<FieldRule, 4> kTensor{{{4, Kind::kData}, {9, Kind::kData}, {12, Kind::kDropped}, {16, Kind::kDropped}}};
   static constexpr std::array<FieldRule, 6> kFunction{
       {{7, Kind::kNode}, {8, Kind::kDropped}, {11, Kind::kAttribute}, {12, Kind::kDropped}, {13, Kind::kCopied, 8}, {14, Kind::kDropped}}};
@@ -135,7 +141,8 @@ class Walker {
         if (number == 4 && stretch.length > 0) damaged();  // one list of floats in two pieces: no writer does that
         stretch = {at_, length, number == 4};
         at_ += length;
-      } else if (inner == Kind::kCopied || inner == Kind::kData) {
+      } else if (inner == Kind::kCopied || inner == Kind::kData || inner == Kind::kList) {
+        if (inner == Kind::kList && length > kLongestList) too_much("has an attribute of more than a million bytes");
         put_varint(out, inner == Kind::kCopied && rule != rules.end() ? rule->becomes << 3 | 2 : tag);
         put_varint(out, length);
         copy(length, out);

@@ -175,7 +175,9 @@ void ExplainSession::choose_preprocess(const actmatch_explain_options& options) 
     preprocess_ = preprocess_from_json(text_of(sidecar), sidecar);
     preprocess_from_ = sidecar;
   } else {
-    const Graph graph = model_->model().build(model_->build_options(1));
+    onnx_import::BuildOptions look = model_->build_options(1);
+    look.structure_only = true;
+    const Graph graph = model_->model().build(look);
     const std::string own = find_own_normalisation(graph, find_ends(graph, model_->choices().head).input);
     preprocess_ = preprocess_preset(own.empty() ? "imagenet" : own);
     preprocess_from_ = own.empty() ? "default" : "model";

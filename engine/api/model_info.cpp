@@ -1,4 +1,5 @@
 // What `inspect` shows of a model.
+#include <chrono>
 #include <nlohmann/json.hpp>
 
 #include "engine/api/model_session.h"
@@ -51,6 +52,12 @@ void add_classifier(Json& info, const Graph& graph, const ModelSession& session)
 
 Json model_info(ModelSession& session) {
   const onnx_import::Model& model = session.model();
+  const auto start = std::chrono::steady_clock::now();
+  const auto since_start = [&] { return std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count(); };
+  model.problems();  // found once and kept
+  const double check_seconds = since_start();
+  model.notices();
+  Json seconds{{"read", session.read_seconds()}, {"check", check_seconds}, {"weights", since_start() - check_seconds}};
   Json info{{"path", session.path()},
             {"device", session.backend().name()},
             {"precision", name_of(session.backend().precision())},
@@ -76,10 +83,16 @@ Json model_info(ModelSession& session) {
   try {
     onnx_import::BuildOptions options = session.build_options(0);
     options.structure_only = true;
-    if (info["unsupported"].empty()) graph = model.build(options);
+    onnx_import::BuildTimes times;
+    if (info["unsupported"].empty()) {
+      graph = model.build(options, &times);
+      seconds["lower"] = times.lower;
+      seconds["optimise"] = times.optimise;
+    }
   } catch (const Error& e) {  // an input without a fixed size: nothing is wrong with the operators, but nothing can be measured
     info["not_explainable"] = e.what();
   }
+  info["seconds"] = seconds;
   if (!graph) {
     for (const std::string& name : model.output_names())
       info["outputs"].push_back({{"name", name}, {"dtype", nullptr}, {"shape", nullptr}});

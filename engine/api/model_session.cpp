@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cctype>
+#include <chrono>
 #include <filesystem>
 
 #include "engine/api/sha256.h"
@@ -15,13 +16,25 @@ std::string absolute_path(const std::string& path) {
   return error ? path : absolute.lexically_normal().string();
 }
 
+namespace {
+
+template <class Action>
+auto seconds_of(Action action, double& seconds) {
+  const auto start = std::chrono::steady_clock::now();
+  auto result = action();
+  seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
+  return result;
+}
+
+}  // namespace
+
 ModelSession::ModelSession(const std::string& path, const DeviceOptions& device, ModelChoices choices)
     : ModelSession(path, make_backend(device), device.notice, std::move(choices)) {}
 
 ModelSession::ModelSession(const std::string& path, std::unique_ptr<Backend> backend, NoticeCallback notice, ModelChoices choices)
     : path_(absolute_path(path)),
       choices_(std::move(choices)),
-      model_(onnx_import::Model::from_file(path)),
+      model_(seconds_of([&] { return onnx_import::Model::from_file(path); }, read_seconds_)),
       notice_(std::move(notice)),
       backend_(std::move(backend)) {
   find_picture();

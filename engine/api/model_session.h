@@ -31,6 +31,7 @@ class ModelSession {
   std::unique_ptr<Classifier> decision(int64_t label) { return std::make_unique<Classifier>(*backend_, source(), choices_.head, label); }
   // Of the file and, where weights lie in other files, of the digests of all.
   const std::string& sha256();
+  double read_seconds() const { return read_seconds_; }  // that opening the file took
   // One line for whoever uses the model, about what costs time but no result.
   void notice(const std::string& text) const {
     if (notice_) notice_(text);
@@ -43,6 +44,7 @@ class ModelSession {
   GraphSource source() const;
   std::string path_;
   ModelChoices choices_;
+  double read_seconds_ = 0;
   onnx_import::Model model_;
   std::string picture_;  // name of its input; empty: none found, which the classifier will say
   bool channels_last_ = false;

@@ -11,8 +11,8 @@ namespace {
 
 // Folding copies. What one node may make is bounded, unless it makes no more than it was given, and so is what a whole graph may make
 // in relation to the constants it came with: a small hostile file must not fill the memory.
-constexpr int64_t kFoldedElementsOfOneNode = int64_t{1} << 26;
-constexpr int64_t kFoldedBytesOfAGraph = int64_t{1} << 29;
+constexpr int64_t kFoldedElementsOfOneNode = int64_t{1} << 24;
+constexpr int64_t kFoldedBytesOfAGraph = int64_t{1} << 28;
 constexpr int64_t kFoldedBytesPerGivenByte = 4;
 constexpr int64_t kOperandBytesPerFoldedByte = 64;  // reading takes time, too
 

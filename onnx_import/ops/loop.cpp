@@ -15,7 +15,8 @@ void stack_result(NodeContext& c, std::vector<ValueId> values, int64_t axis, siz
     value = c.reshape(value, std::move(shape));
   }
   if (values.size() == 1) return c.alias(values[0], output);
-  c.result(ConcatAttrs{normalise_axis(axis, c.rank(values[0]))}, std::move(values), output);
+  const ConcatAttrs attrs{normalise_axis(axis, c.rank(values[0]))};
+  c.result(attrs, std::move(values), output);
 }
 
 // Inputs: the most turns, the condition (either may be left out), the carried values; the body takes the turn, the condition and the

@@ -115,9 +115,118 @@ TEST(ClassifierEnds, WrongChannelCountIsRefused) {
   expect_mentions(error_of([&] { net.ends(net.scores); }, ErrorCode::kUnsupported), {"'picture'", "1x4x8x8", "1 or 3 channels"});
 }
 
-TEST(ClassifierEnds, ChannelsLastIsRefusedWithItsCure) {
+TEST(ClassifierEnds, ChannelsLastIsTheImportersAffair) {
   Net net(1, {1, 8, 8, 3});
-  expect_mentions(error_of([&] { net.ends(net.scores); }, ErrorCode::kUnsupported), {"'picture'", "1x8x8x3", "channels last", "NCHW"});
+  expect_mentions(error_of([&] { net.ends(net.scores); }, ErrorCode::kUnsupported), {"'picture'", "1x8x8x3", "no image-like input"});
+}
+
+// Scores of three labels and what a classifier makes of them: `end` adds nodes to the scores 1x3.
+ClassifierEnds ends_of_scores(Graph& g, Head head, const std::function<ValueId(Graph&, ValueId)>& end, int64_t labels = 3) {
+  const ValueId x = g.add_input("picture", DType::kF32, {2, 3, 4, 4});
+  const ValueId pooled = g.add_node("mean", ReduceAttrs{ReduceKind::kMean, {2, 3}, false}, {x});
+  const ValueId w = g.add_constant("w", noise({3, labels}, 5));
+  g.mark_output(end(g, g.add_node("linear", MatMulAttrs{}, {pooled, w}, "z")));
+  return find_ends(g, head);
+}
+ValueId unary(Graph& g, UnaryKind kind, ValueId v) { return g.add_node("u" + std::to_string(v), UnaryAttrs{kind}, {v}); }
+
+TEST(Heads, AreRecognised) {
+  struct Case {
+    const char* what;
+    std::function<ValueId(Graph&, ValueId)> end;
+    int64_t scores;
+    Head head;
+    bool softmax, sigmoid;
+  };
+  const auto same = [](Graph&, ValueId z) { return z; };
+  const auto sigmoid = [](Graph& g, ValueId z) { return unary(g, UnaryKind::kSigmoid, z); };
+  const auto column = [](Graph& g, ValueId z) { return g.add_node("flat", ReshapeAttrs{{2}}, {z}); };
+  const auto log_of_softmax = [](Graph& g, ValueId z) { return unary(g, UnaryKind::kLog, g.add_node("s", SoftmaxAttrs{1, false}, {z})); };
+  const auto written_out = [](Graph& g, ValueId z) {
+    const ValueId e = unary(g, UnaryKind::kExp, z);
+    return g.add_node("p", BinaryAttrs{BinaryKind::kDiv}, {e, g.add_node("sum", ReduceAttrs{ReduceKind::kSum, {1}, true}, {e})});
+  };
+  const auto as_map = [](Graph& g, ValueId z) {
+    return g.add_node("last", TransposeAttrs{{0, 2, 3, 1}},
+                      {unary(g, UnaryKind::kSigmoid, g.add_node("map", ReshapeAttrs{{2, 3, 1, 1}}, {z}))});
+  };
+  for (const Case& c :
+       {Case{"logits", same, 3, Head::kSoftmax, false, false}, Case{"labels", sigmoid, 3, Head::kSigmoid, false, true},
+        Case{"one score", same, 1, Head::kBinary, false, false}, Case{"one probability", sigmoid, 1, Head::kBinary, false, true},
+        Case{"one score without an axis", column, 1, Head::kBinary, false, false},
+        Case{"log of softmax", log_of_softmax, 3, Head::kSoftmax, true, false},
+        Case{"softmax written out", written_out, 3, Head::kSoftmax, true, false},
+        Case{"labels as a map, channels last", as_map, 3, Head::kSigmoid, false, true}}) {
+    Graph g;
+    const ClassifierEnds e = ends_of_scores(g, Head::kAuto, c.end, c.scores);
+    EXPECT_EQ(e.shape.head, c.head) << c.what;
+    EXPECT_EQ(e.shape.ends_in_softmax, c.softmax) << c.what;
+    EXPECT_EQ(e.shape.ends_in_sigmoid, c.sigmoid) << c.what;
+    EXPECT_EQ(e.shape.labels, c.scores == 1 ? 2 : 3) << c.what;
+    EXPECT_EQ(e.shape.classes, c.head == Head::kSoftmax ? 3 : 2) << c.what;
+  }
+}
+
+TEST(Heads, ThatDoNotFitAreRefused) {
+  const auto same = [](Graph&, ValueId z) { return z; };
+  const auto softmax_end = [](Graph& g, ValueId z) { return g.add_node("s", SoftmaxAttrs{1, false}, {z}); };
+  for (const auto& [head, end, scores] : {std::tuple{Head::kBinary, std::function<ValueId(Graph&, ValueId)>(same), 3},
+                                          {Head::kSoftmax, same, 1},
+                                          {Head::kSigmoid, softmax_end, 3}}) {
+    Graph g;
+    expect_mentions(error_of([&, h = head, &e = end, n = scores] { ends_of_scores(g, h, e, n); }, ErrorCode::kInvalidArgument),
+                    {"head", name_of(head)});
+  }
+  EXPECT_EQ(head_of("sigmoid"), Head::kSigmoid);
+  error_of([] { head_of("argmax"); }, ErrorCode::kInvalidArgument);
+}
+
+// The row that is explained: softmax of (0, z) at 1 is the sigmoid of the label's logit, whatever the other labels say.
+TEST(Heads, DecisionsAreThoseOfTheSigmoid) {
+  for (int64_t label : {0, 2}) {
+    const auto source = [](int64_t n, const std::vector<std::string>&) {
+      Graph g;
+      const ValueId x = g.add_input("picture", DType::kF32, {n, 3, 4, 4});
+      const ValueId pooled = g.add_node("mean", ReduceAttrs{ReduceKind::kMean, {2, 3}, false}, {x});
+      const ValueId z = g.add_node("linear", MatMulAttrs{}, {pooled, g.add_constant("w", noise({3, 3}, 5))}, "z");
+      g.mark_output(g.add_node("p", UnaryAttrs{UnaryKind::kSigmoid}, {z}));
+      return g;
+    };
+    Classifier all(cpu(), source), decision(cpu(), source, Head::kAuto, label);
+    EXPECT_EQ(all.shape().classes, 3);
+    ASSERT_EQ(decision.shape().classes, 2);
+    EXPECT_EQ(decision.shape().labels, 3);
+    const auto image = noise_image(all.shape(), 3);
+    std::vector<float> z(3), row(2);
+    all.logits(z.data(), image.data(), 1);
+    decision.logits(row.data(), image.data(), 1);
+    EXPECT_EQ(row[0], 0.0f);
+    EXPECT_EQ(row[1], z[static_cast<size_t>(label)]);
+    EXPECT_NEAR(softmax(row)[1], 1 / (1 + std::exp(-z[static_cast<size_t>(label)])), 1e-6);  // a few roundings
+  }
+}
+
+TEST(OwnNormalisation, IsRecognisedByWhatItTakes) {
+  const auto net = [](const std::vector<std::pair<BinaryKind, std::vector<float>>>& steps) {
+    Graph g;
+    ValueId v = g.add_input("picture", DType::kF32, {1, 3, 4, 4});
+    for (const auto& [kind, values] : steps) {
+      const bool one = values.size() == 1;
+      const ValueId c = g.add_constant("c", Tensor::of<float>(one ? Shape{} : Shape{1, 3, 1, 1}, values));
+      v = g.add_node("n" + std::to_string(v), BinaryAttrs{kind}, {v, c});
+    }
+    g.mark_output(g.add_node("mean", ReduceAttrs{ReduceKind::kMean, {2, 3}, false}, {v}));
+    return find_own_normalisation(g, g.inputs()[0]);
+  };
+  using enum BinaryKind;
+  EXPECT_EQ(net({}), "");
+  EXPECT_EQ(net({{kDiv, {255}}}), "raw");
+  EXPECT_EQ(net({{kMul, {1 / 127.5f}}, {kSub, {1}}}), "raw");
+  EXPECT_EQ(net({{kSub, {123.7f, 116.3f, 103.5f}}, {kDiv, {58.4f, 57.1f, 57.4f}}}), "raw");
+  EXPECT_EQ(net({{kAdd, {-103.9f, -116.8f, -123.7f}}}), "raw");
+  EXPECT_EQ(net({{kSub, {0.485f, 0.456f, 0.406f}}, {kDiv, {0.229f, 0.224f, 0.225f}}}), "unit");
+  EXPECT_EQ(net({{kSub, {0.5f}}, {kMul, {2}}}), "unit");
+  EXPECT_EQ(net({{kMul, {1}}, {kAdd, {0.01f}}}), "") << "neither";
 }
 
 TEST(ClassifierEnds, SeveralInputsAreRefused) {

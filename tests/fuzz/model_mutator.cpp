@@ -422,7 +422,7 @@ void ModelMutator::make_function(onnx::ModelProto& model) {
   if (graph.node_size() == 0) return;
   auto& node = *graph.mutable_node(below(graph.node_size()));
   auto& function = *model.add_functions();
-  function.set_name("F" + std::to_string(below(6)));
+  function.set_name("F" + std::to_string(below(12) ? model.functions_size() : 1));  // rarely one that is there already
   function.set_domain("local");
   for (const auto& import : model.opset_import()) *function.add_opset_import() = import;
   onnx::NodeProto inner = node;
@@ -470,7 +470,9 @@ void ModelMutator::mutate_function(onnx::ModelProto& model) {
     case 4:
       if (function.opset_import_size() > 0) function.mutable_opset_import(0)->set_version(6 + below(22));
       return;
-    case 5: return function.set_name("F" + std::to_string(below(6)));
+    case 5:
+      if (below(8) == 0) function.set_name("F" + std::to_string(below(6)));
+      return;
     default:
       if (function.node_size() > 0) mutate_node(*function.mutable_node(below(function.node_size())), 0);
   }
@@ -481,9 +483,10 @@ void ModelMutator::cross(onnx::ModelProto& model, const onnx::ModelProto& other)
   const auto& from = other.graph();
   switch (below(5)) {
     case 0:
-      if (other.functions_size() > 0) {
-        *model.add_functions() = other.functions(below(other.functions_size()));
-        return;
+      if (other.functions_size() > 0) {  // nobody calls it yet
+        auto& function = *model.add_functions();
+        function = other.functions(below(other.functions_size()));
+        return function.set_name("F" + std::to_string(model.functions_size()));
       }
       [[fallthrough]];
     case 1: {  // a stretch of nodes with the initializers they read

@@ -228,7 +228,7 @@ TEST(Refusals, HugeTables) {
   many.ints("shape", {1 << 24});
   for (char i = '0'; i < '8'; ++i)
     many.node("ConstantOfShape", {"shape"}, {std::string("y") + i}, std::string("c") + i).output(std::string("y") + i);
-  expect_all(error_text([&] { many.build(); }), {"'c7'", "too large"});
+  expect_all(error_text([&] { many.build(); }), {"'c2'", "too large"});
 }
 
 }  // namespace

@@ -16,7 +16,7 @@ struct InspectFlags {
   std::string model;
   DeviceFlags device;
   ModelFlags choices;
-  bool json = false;
+  bool json = false, times = false;
 };
 
 std::string shape_text(const Json& shape) {
@@ -85,6 +85,12 @@ void print(const Json& info) {
   }
 }
 
+void print_times(const Json& seconds) {
+  std::string text;
+  for (const auto& [part, value] : seconds.items()) text += (text.empty() ? "" : ", ") + part + format(" %.3f s", value.get<double>());
+  std::printf("%-15s %s\n", "times", text.c_str());
+}
+
 int inspect(const InspectFlags& flags) {
   Model model = load_model(flags.model, flags.device, {}, flags.choices);
   const std::string text = model.info();
@@ -93,6 +99,7 @@ int inspect(const InspectFlags& flags) {
     std::printf("%s\n", text.c_str());
   else
     print(info);
+  if (flags.times && !flags.json) print_times(info["seconds"]);
   const size_t problems = info["unsupported"].size();
   if (problems == 0) return kOk;
   std::fflush(stdout);
@@ -107,6 +114,7 @@ void add_inspect(CLI::App& app, Action& action) {
   auto flags = std::make_shared<InspectFlags>();
   CLI::App* c = app.add_subcommand("inspect", "Show what is in a model, and what of it is not supported");
   c->add_option("MODEL", flags->model, "ONNX file")->required();
+  c->add_flag("--times", flags->times, "print how long reading the file and each pass over it took (with --json they are always there)");
   c->add_flag("--json", flags->json, "print a JSON object");
   add_device_flags(*c, flags->device);
   add_model_flags(*c, flags->choices);
