@@ -63,6 +63,22 @@ TEST(Binary, WithAConstantOnEitherSide) {
       }
 }
 
+// Feature maps in the layouts that convolutions choose, beside a number, a number a channel, or one for each picture and channel.
+TEST(Binary, NumbersAndChannelsBehindConvolutions) {
+  for (BinaryKind kind : kArithmetic)
+    for (int64_t channels : {8, 12, 16, 17})
+      for (const Shape& small : {Shape{}, Shape{1}, Shape{channels, 1, 1}, Shape{1, channels, 1, 1}, Shape{2, channels, 1, 1}, Shape{2, 1, 1, 1}})
+        for (bool left : {true, false})
+          for (Leaf leaf : {Leaf::kConstant, Leaf::kInput}) {
+            const Shape map{2, channels, 5, 3};
+            const auto [x, y] = operands(kind, left ? small : map, left ? map : small);
+            check_backend({std::string(name_of(kind)) + " " + to_string(small) + (left ? " left of " : " right of ") + to_string(map),
+                           BinaryAttrs{kind},
+                           {{x, left ? leaf : Leaf::kInput}, {y, left ? Leaf::kInput : leaf}}},
+                          kForward, kBackward);
+          }
+}
+
 TEST(Binary, ChannelCountsBehindConvolutions) {
   for (BinaryKind kind : kArithmetic)
     for (int64_t channels : {8, 12, 16, 17}) {
