@@ -105,6 +105,8 @@ TEST(Api, StatusesTellTheKindOfFailure) {
   EXPECT_EQ(with([](auto& o) { o.resize = "squeeze"; }), ACTMATCH_INVALID_ARGUMENT);
   EXPECT_EQ(with([](auto& o) { o.generator = "gan"; }), ACTMATCH_INVALID_ARGUMENT);
   EXPECT_EQ(with([](auto& o) { o.recipe = "none"; }), ACTMATCH_NOT_FOUND);
+  EXPECT_EQ(with([](auto& o) { o.method = "none"; }), ACTMATCH_NOT_FOUND);
+  EXPECT_EQ(with([](auto& o) { o.method = "rise", o.recipe = "paper"; }), ACTMATCH_INVALID_ARGUMENT);
   EXPECT_EQ(with([](auto& o) { o.preprocess = "none"; }), ACTMATCH_NOT_FOUND);
   EXPECT_EQ(with([](auto& o) { o.class_name = "none"; }), ACTMATCH_NOT_FOUND);
   Explainer explainer(model, quick_options());

@@ -1,4 +1,6 @@
-// Extremal perturbations (Fong, Patrick, Vedaldi 2019). For each of `areas` a grid a of values in 0..1, from 1, all areas in one batch:
+// Extremal perturbations (Fong, Patrick, Vedaldi 2019). For each of `areas` a grid a of values in 0..1, all areas in one batch. It starts from
+// 1 - noise u, u uniform in (0, 1): in a grid of ones alone pixels tie, and their place would decide which of them the template favours.
+// (Number i of area k is uniform number i of draw k, field 3 of the stream kMethod.) Then
 //   M = smooth maximum of the grid (kernels/smooth_max.h),  e = the picture, blurred where M is low (kernels/pyramid.h)
 //   loss = - z_y(e) + weight * growth^t * mean (sort(M) - template)^2,  t = 0, 1, ..; template: `area` of ones, then zeros
 // by gradient descent with momentum (v = momentum v + g, a -= rate v), after each step a is clipped to 0..1. Level l of the pyramid's L is
@@ -13,6 +15,7 @@
 #include "engine/methods/one_by_one.h"
 #include "engine/methods/passes.h"
 #include "engine/methods/registry.h"
+#include "kernels/philox.h"
 #include "kernels/smooth_max.h"
 
 namespace actmatch {
@@ -28,6 +31,7 @@ struct Options {
   double sigma = 21, coldness = 20;
   int64_t levels = 8;
   double max_blur = 20;
+  double noise = 1e-3;
 };
 
 class Extremal : public OneByOne {
@@ -37,7 +41,7 @@ class Extremal : public OneByOne {
   }
 
  protected:
-  SoftMap map(const Problem& problem, uint64_t, const Steps& report) override {
+  SoftMap map(const Problem& problem, uint64_t seed, const Steps& report) override {
     const ClassifierShape& shape = classifier_.shape();
     Backend& backend = classifier_.backend();
     Kernels& k = backend.kernels();
@@ -58,6 +62,11 @@ class Extremal : public OneByOne {
         area(backend, std::vector<float>(options_.areas.begin(), options_.areas.end()));
     DeviceBuffer area_weight(backend, A);
     std::vector<float> a(static_cast<size_t>(A * cells), 1.0f), velocity(a.size(), 0.0f), z(static_cast<size_t>(A * K));
+    for (size_t i = 0; i < a.size(); ++i) {
+      const auto number = static_cast<uint32_t>(i % static_cast<size_t>(cells)), draw = static_cast<uint32_t>(i / static_cast<size_t>(cells));
+      const auto block = kernels::random_block(seed, kernels::RandomStream::kMethod, 3, problem.image_index, draw, number / 4);
+      a[i] = static_cast<float>(1 - options_.noise * kernels::uniform_of(block.word[number % 4]));
+    }
     SoftMap found;
     found.losses = {{"logit", {}}, {"area", {}}, {"total", {}}};
     found.passes_per_step = A;
@@ -145,6 +154,7 @@ MethodInfo extremal_method() {
             options.number("coldness", o.coldness, 0, 80);
             options.number("levels", o.levels, 2, 64);
             options.number("max_blur", o.max_blur, 0, 1000);
+            options.number("noise", o.noise, 0, 1);
             return std::make_unique<Extremal>(classifier, std::move(o));
           }};
 }

@@ -25,8 +25,8 @@ MetricInfo pointing_metric() {
               if (!in.object[i]) continue;
               on += in.soft[i];
               const auto place = static_cast<int64_t>(i);
-              const auto dy = static_cast<double>(place / W - at / W), dx = static_cast<double>(place % W - at % W);
-              hit = hit || dy * dy + dx * dx <= tolerance * tolerance;
+              const int64_t dy = place / W - at / W, dx = place % W - at % W;
+              hit = hit || static_cast<double>(dy * dy + dx * dx) <= tolerance * tolerance;
             }
             return {hit ? 1.0 : 0.0, all > 0 ? on / all : std::nan("")};
           }};

@@ -4,7 +4,9 @@
     tests/methods/values/methods_in_torch.py build/method_values [MODEL.onnx PICTURE]     (default: the shipped example)
     ... --speed      also times a step of MaRC and of extremal perturbation, one thread each, one after the other
 
-Prints one row a method; fails when a map differs by more than its bound. Needs torch and onnx (Debian: python3-torch python3-onnx); without
+Prints one row a method and net; fails when a map differs by more than its bound. The optimised masks are compared on a small net without kinks,
+made here, by their largest difference, and on the model by their mean one: where an argument of a ReLU or a maximum lies nearer to a kink than
+rounding, two programs decide differently, and Adam turns each such difference at a small gradient into one of a whole step. Needs torch and onnx (Debian: python3-torch python3-onnx); without
 them it says so and ends with status 77.
 """
 import argparse
@@ -202,7 +204,7 @@ def extremal(net, p, o, seed):
     off = place[:, None] - (step - 1) / 2 - step * torch.arange(-R, R + 1, dtype=torch.float64)[None]
     d = (off[:, None, :, None]**2 + off[None, :, None, :]**2).sqrt()
     k = torch.exp(-2 * F.relu(d / sigma - 0.5)**2).reshape(step, step, -1).float()
-    a = torch.ones(A, 1, h, w, requires_grad=True)
+    a = torch.from_numpy(np.stack([1 - o["noise"] * uniforms(seed, 3, i, h * w).reshape(1, h, w) for i in range(A)])).float().requires_grad_()
     pyramid = torch.stack([blur(p.x, o["max_blur"] * (1 - l / (L - 1)))[0] for l in range(L)])
     pixels = H * W
     template = torch.zeros(A, pixels)
@@ -243,7 +245,6 @@ METHODS = {"gradient": gradient, "smoothgrad": smoothgrad, "integrated-gradients
            "opticam": opticam, "marc": marc, "extremal": extremal}
 SOFT = ("opticam", "marc", "extremal")  # compared by their masks, which lie in 0..1
 
-# A gradient meets kinks: where an argument is nearer to one than rounding, two programs decide differently.
 BOUNDS = {"gradient": 1e-3, "smoothgrad": 1e-3, "integrated-gradients": 1e-3, "rise": 1e-5, "gradcam": 1e-4}
 
 
@@ -258,6 +259,31 @@ def jobs(layer):
         "marc": {"method": "marc", "steps": 10},
         "extremal": {"method": "extremal", "steps": 10},
     }
+
+
+def smooth_net(folder):
+    """A net without kinks, 3 x 48 x 48 -> 5 classes, and a picture for it."""
+    import onnx
+    from onnx import TensorProto, helper, numpy_helper
+    from PIL import Image
+    random = np.random.RandomState(5)
+    weights = {"w1": random.randn(8, 3, 3, 3) * .3, "b1": random.randn(8) * .1, "w2": random.randn(16, 8, 3, 3) * .25, "b2": random.randn(16) * .1,
+               "w3": random.randn(5, 16) * 4, "b3": random.randn(5) * .1}
+    convolution = dict(kernel_shape=[3, 3], strides=[2, 2], pads=[1, 1, 1, 1])
+    nodes = [helper.make_node("Conv", ["x", "w1", "b1"], ["c1"], **convolution), helper.make_node("Tanh", ["c1"], ["a1"]),
+             helper.make_node("Conv", ["a1", "w2", "b2"], ["c2"], **convolution), helper.make_node("Tanh", ["c2"], ["a2"]),
+             helper.make_node("GlobalAveragePool", ["a2"], ["p"]), helper.make_node("Flatten", ["p"], ["f"]),
+             helper.make_node("Gemm", ["f", "w3", "b3"], ["z"], transB=1)]
+    graph = helper.make_graph(nodes, "smooth", [helper.make_tensor_value_info("x", TensorProto.FLOAT, ["N", 3, 48, 48])],
+                              [helper.make_tensor_value_info("z", TensorProto.FLOAT, ["N", 5])],
+                              [numpy_helper.from_array(v.astype(np.float32), k) for k, v in weights.items()])
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 13)], ir_version=8)
+    onnx.save(model, str(folder / "smooth.onnx"))
+    (folder / "smooth.preprocess.json").write_text(json.dumps({"channel_order": "RGB", "scale": [.02] * 3, "offset": [-2.0] * 3}))
+    wave = np.arange(48)[:, None, None] * [.11, .23, .17] + np.arange(48)[None, :, None] * [.19, .07, .13]
+    pixels = 127 + 90 * np.sin(wave) + 30 * random.rand(48, 48, 3)
+    Image.fromarray(pixels.clip(0, 255).astype(np.uint8)).save(folder / "smooth.png")
+    return str(folder / "smooth.onnx"), str(folder / "smooth.png")
 
 
 def last_map(path):
@@ -279,31 +305,33 @@ def main():
     parser.add_argument("--speed", action="store_true")
     options = parser.parse_args()
     torch.set_num_threads(1)
-    chosen = {name: job for name, job in jobs(last_map(options.model)).items() if name in options.methods.split(",")}
     bad = []
     with tempfile.TemporaryDirectory() as tmp:
         folder = pathlib.Path(tmp)
-        (folder / "job.json").write_text(json.dumps({"seed": 11, "methods": chosen}))
-        subprocess.run([options.program, options.model, options.picture, folder / "job.json", folder / "out"], check=True)
-        out = folder / "out"
-        facts = json.loads((out / "facts.json").read_text())
-        p, net = Picture(out, facts), Net(options.model, facts["label"])
-        for name in chosen:
-            run = facts["runs"][name]
-            start = time.perf_counter()
-            theirs = METHODS[name](net, p, run["options"], 11).detach().numpy().astype(np.float64)
-            seconds = time.perf_counter() - start
-            ours = np.load(out / f"{name}.{'soft' if name in SOFT else 'map'}.npy").astype(np.float64)
-            scale = 1.0 if name in SOFT else max(np.abs(theirs).max(), 1e-30)
-            worst, typical = np.abs(ours - theirs).max() / scale, np.abs(ours - theirs).mean() / scale
-            bound = 1e-3 if name in SOFT else BOUNDS[name]
-            judged = worst if name in SOFT or name in ("rise", "gradcam") else typical
-            line = f"{name:22s} largest difference {worst:.2e}  mean {typical:.2e}  bound {bound:.0e}"
-            if options.speed and name in ("marc", "extremal", "opticam"):
-                line += f"  a step: ours {1e3 * run['seconds'] / run['steps']:.1f} ms, torch {1e3 * seconds / run['steps']:.1f} ms"
-            print(line + ("" if judged <= bound else "  NOT EQUAL"))
-            if not judged <= bound:
-                bad.append(name)
+        for model, picture, strict in [(options.model, options.picture, False), (*smooth_net(folder), True)]:
+            chosen = {name: job for name, job in jobs(last_map(model)).items() if name in options.methods.split(",")}
+            (folder / "job.json").write_text(json.dumps({"seed": 11, "methods": chosen}))
+            out = folder / "out"
+            subprocess.run([options.program, model, picture, folder / "job.json", out], check=True)
+            facts = json.loads((out / "facts.json").read_text())
+            p, net = Picture(out, facts), Net(model, facts["label"])
+            for name in chosen:
+                run = facts["runs"][name]
+                start = time.perf_counter()
+                theirs = METHODS[name](net, p, run["options"], 11).detach().numpy().astype(np.float64)
+                seconds = time.perf_counter() - start
+                soft = name in SOFT
+                ours = np.load(out / f"{name}.{'soft' if soft else 'map'}.npy").astype(np.float64)
+                scale = 1.0 if soft else max(np.abs(theirs).max(), 1e-30)
+                worst, typical = np.abs(ours - theirs).max() / scale, np.abs(ours - theirs).mean() / scale
+                bound = BOUNDS[name] if not soft else 1e-3 if strict else 5e-3
+                judged = worst if strict or name in ("rise", "gradcam") else typical
+                line = f"{pathlib.Path(model).stem:10s} {name:22s} largest difference {worst:.2e}  mean {typical:.2e}  bound {bound:.0e}"
+                if options.speed and soft:
+                    line += f"  a step: ours {1e3 * run['seconds'] / run['steps']:.1f} ms, torch {1e3 * seconds / run['steps']:.1f} ms"
+                print(line + ("" if judged <= bound else "  NOT EQUAL"), flush=True)
+                if not judged <= bound:
+                    bad.append(f"{name} on {pathlib.Path(model).stem}")
     if bad:
         sys.exit("methods_in_torch: not equal: " + ", ".join(bad))
 
