@@ -173,6 +173,7 @@ Json EvaluationSession::settings() const {
           {"actmatch", actmatch_version()},
           {"model", std::filesystem::path(model_->path()).filename().string()},
           {"model_sha256", model_->sha256()},
+          {"model_options", choices_to_json(model_->choices())},
           {"precision", first.precision()},
           {"preprocess", Json::parse(preprocess_to_json(first.preprocess()))},
           {"operating_point", operating_point(s)},

@@ -14,6 +14,7 @@ namespace {
 struct EvaluateFlags {
   std::string model;
   DeviceFlags device;
+  ModelFlags choices;
   EvaluationOptions options;
   bool quiet = false;
 };
@@ -39,7 +40,7 @@ int evaluate_run(const EvaluateFlags& flags) {
   ProgressLine line(flags.quiet);
   std::function<void(const std::string&)> notice;
   if (!flags.quiet) notice = [&](const std::string& text) { line.print(text); };
-  const Model model = load_model(flags.model, flags.device, notice);
+  const Model model = load_model(flags.model, flags.device, notice, flags.choices);
   actmatch_evaluation_outcome outcome{};
   try {
     outcome = evaluate(model, flags.options, [&](const EvaluationProgress& p) {
@@ -102,6 +103,7 @@ void add_evaluate(CLI::App& app, Action& action) {
   c->add_option("--seed", o.explain.seed, "same seed, same masks; a sweep's seeds come instead")->capture_default_str();
   add_device_flags(*c, flags->device);
   add_precision_flag(*c, flags->device);
+  add_model_flags(*c, flags->choices);
   add_preprocess_flags(*c, o.explain);
   add_criterion_flags(*c, o.explain);
   c->add_flag("--quiet", flags->quiet, "print nothing but errors");
