@@ -8,8 +8,20 @@ seed=${2:-1}
 cmake -S . -B build-fuzz -G Ninja -DCMAKE_BUILD_TYPE=Release -DCMAKE_C_COMPILER=clang -DCMAKE_CXX_COMPILER=clang++ -DACTMATCH_TESTS=OFF -DACTMATCH_FUZZ=ON >/dev/null
 cmake --build build-fuzz --target fuzz_importer fuzz_image
 declare -A max_len=([importer]=4096 [image]=65536)
+# Both at once: a fuzzer has one thread.
+work=$(mktemp -d)
+trap 'rm -rf "$work"' EXIT
+declare -A running
 for target in importer image; do
-  work=$(mktemp -d) # new inputs go here, the kept corpus stays as it is
-  build-fuzz/fuzz_$target -max_total_time="$seconds" -seed="$seed" -max_len="${max_len[$target]}" -rss_limit_mb=2500 -malloc_limit_mb=1200 -timeout=20 -entropic=0 -print_final_stats=1 "$work" "tests/fuzz/corpus/$target" 2>&1 | tail -n 8
-  rm -rf "$work"
+  mkdir "$work/$target" # new inputs go here, the kept corpus stays as it is
+  build-fuzz/fuzz_$target -max_total_time="$seconds" -seed="$seed" -max_len="${max_len[$target]}" -rss_limit_mb=2500 -malloc_limit_mb=1200 -timeout=20 -entropic=0 -print_final_stats=1 "$work/$target" "tests/fuzz/corpus/$target" >"$work/$target.log" 2>&1 &
+  running[$target]=$!
 done
+failed=0
+for target in importer image; do
+  lines=8
+  wait "${running[$target]}" || { failed=1; lines=60; }
+  echo "fuzz_$target:"
+  tail -n "$lines" "$work/$target.log"
+done
+exit "$failed"

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Installs what is missing, builds everything, checks form, fuzzes for a minute each, runs all tests. Ends with the test runner's summary.
+# Installs what is missing, builds everything, checks form, fuzzes for a minute, runs all tests. Ends with the test runner's summary.
 #   tools/test.sh            all of it
 #   tools/test.sh --quick    build and tests only
 set -euo pipefail
