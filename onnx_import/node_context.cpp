@@ -5,7 +5,9 @@
 namespace actmatch::onnx_import {
 
 NodeContext::NodeContext(GraphBuilder& builder, const onnx::NodeProto& node, std::string name, int64_t opset)
-    : attributes(node), builder_(builder), node_(node), name_(std::move(name)), opset_(opset) {}
+    : attributes(node), builder_(builder), node_(node), name_(std::move(name)), opset_(opset) {
+  if (opset < 6) attributes.ignore("consumed_inputs");  // which buffers could be written over
+}
 
 size_t NodeContext::input_count() const {
   int count = node_.input_size();

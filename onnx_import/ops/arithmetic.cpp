@@ -3,9 +3,9 @@
 #include "onnx_import/ops/ops.h"
 
 namespace actmatch::onnx_import {
-// Operators of two or more inputs that the graph has as they are, with NumPy broadcasting.
+namespace {
 
-void lower_binary(NodeContext& c) {
+BinaryKind kind_of_operator(const NodeContext& c) {
   static const std::map<std::string, BinaryKind> kKinds{
       {"Add", BinaryKind::kAdd},
       {"Sub", BinaryKind::kSub},
@@ -18,8 +18,32 @@ void lower_binary(NodeContext& c) {
       {"GreaterOrEqual", BinaryKind::kGreaterOrEqual},
       {"And", BinaryKind::kAnd},
       {"Or", BinaryKind::kOr},
+      {"Pow", BinaryKind::kPow},
   };
-  c.result(BinaryAttrs{kKinds.at(c.op())}, {c.input(0), c.input(1)});
+  return kKinds.at(c.op());
+}
+
+}  // namespace
+
+// Operators of two or more inputs that the graph has as they are, with NumPy broadcasting.
+void lower_binary(NodeContext& c) { c.result(BinaryAttrs{kind_of_operator(c)}, {c.input(0), c.input(1)}); }
+
+// Up to opset 6 the second input was broadcast only where an attribute said so, with its first axis at a given one of the first input.
+void lower_binary_1(NodeContext& c) {
+  const ValueId a = c.input(0);
+  ValueId b = c.input(1);
+  if (c.attributes.flag("broadcast", false)) {
+    Shape shape = c.shape(b);
+    if (c.attributes.has("axis")) {  // otherwise the last axes meet
+      const int64_t behind = c.rank(a) - normalise_axis(c.attributes.integer("axis", 0), c.rank(a)) - c.rank(b);
+      if (behind < 0) throw Unsupported("its operand " + to_string(shape) + " does not fit " + to_string(c.shape(a)) + " at that axis");
+      shape.resize(shape.size() + static_cast<size_t>(behind), 1);
+    }
+    b = c.reshape(b, std::move(shape));
+  } else if (c.shape(a) != c.shape(b)) {
+    throw Unsupported("its operands " + to_string(c.shape(a)) + " and " + to_string(c.shape(b)) + " differ, and it does not broadcast");
+  }
+  c.result(BinaryAttrs{kind_of_operator(c)}, {a, b});
 }
 
 // The exponent may have another type than the base, which is that of the result.

@@ -33,6 +33,12 @@ void lower_frozen(NodeContext& c) {
 
 }  // namespace
 
+void lower_batch_normalization_1(NodeContext& c) {
+  if (!c.attributes.flag("is_test", false))
+    throw Unsupported("it is in training mode (is_test=0); export the model in evaluation mode (model.eval())");
+  lower_batch_normalization_7(c);
+}
+
 void lower_batch_normalization_7(NodeContext& c) {
   if (c.attributes.integer("spatial", 1) != 1) throw Unsupported("statistics for each position (spatial=0) are not supported");
   lower_frozen(c);

@@ -14,12 +14,10 @@ ValueId repeat_for_batch(NodeContext& c, ValueId x, const Shape& fullest, size_t
   return wanted == c.shape(x) ? x : c.step(ExpandAttrs{wanted}, {x});
 }
 
-}  // namespace
-
-void lower_concat(NodeContext& c) {
+void lower_along(NodeContext& c, int64_t default_axis) {
   std::vector<ValueId> inputs = c.inputs();
   const Shape first = c.shape(inputs[0]);
-  ConcatAttrs attrs{normalise_axis(c.attributes.integer("axis", 0), c.rank(inputs[0]))};
+  ConcatAttrs attrs{normalise_axis(c.attributes.integer("axis", default_axis), c.rank(inputs[0]))};
   const auto along = static_cast<size_t>(attrs.axis);
   const bool same_rank = std::all_of(inputs.begin(), inputs.end(), [&](ValueId x) { return c.shape(x).size() == first.size(); });
   if (c.declared_shape(0) && same_rank) {
@@ -36,5 +34,10 @@ void lower_concat(NodeContext& c) {
   if (inputs.size() == 1) return c.alias(inputs[0]);
   c.result(attrs, std::move(inputs));
 }
+
+}  // namespace
+
+void lower_concat_1(NodeContext& c) { lower_along(c, 1); }
+void lower_concat_4(NodeContext& c) { lower_along(c, 0); }
 
 }  // namespace actmatch::onnx_import

@@ -18,6 +18,12 @@ void lower_inactive(NodeContext& c) {
 
 }  // namespace
 
+void lower_dropout_1(NodeContext& c) {
+  if (!c.attributes.flag("is_test", false))
+    throw Unsupported("it is in training mode (is_test=0); export the model in evaluation mode (model.eval())");
+  lower_dropout_7(c);
+}
+
 void lower_dropout_7(NodeContext& c) {
   c.attributes.ignore("ratio");  // of training
   lower_inactive(c);

@@ -9,6 +9,12 @@ ValueId scaled(NodeContext& c, ValueId x, float factor) {
 
 }  // namespace
 
+// Up to opset 6 an attribute said whether C is broadcast.
+void lower_gemm_1(NodeContext& c) {
+  c.attributes.ignore("broadcast");
+  lower_gemm(c);
+}
+
 // alpha A' B' + beta C. The factors go into the operands that are constant, and C into the product's bias where it is a row.
 void lower_gemm(NodeContext& c) {
   const ValueId a = c.input(0);

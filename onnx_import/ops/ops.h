@@ -15,10 +15,12 @@ void lower_global_average_pool(NodeContext& c);
 void lower_global_max_pool(NodeContext& c);
 
 // gemm.cpp, mat_mul.cpp
+void lower_gemm_1(NodeContext& c);
 void lower_gemm(NodeContext& c);
 void lower_mat_mul(NodeContext& c);
 
 // batch_normalization.cpp, instance_normalization.cpp, layer_normalization.cpp, lrn.cpp
+void lower_batch_normalization_1(NodeContext& c);
 void lower_batch_normalization_7(NodeContext& c);
 void lower_batch_normalization_9(NodeContext& c);
 void lower_batch_normalization_14(NodeContext& c);
@@ -40,10 +42,12 @@ void lower_prelu(NodeContext& c);
 void lower_gelu(NodeContext& c);
 void lower_cast(NodeContext& c);
 void lower_cast_like(NodeContext& c);
+void lower_dropout_1(NodeContext& c);
 void lower_dropout_7(NodeContext& c);
 void lower_dropout_12(NodeContext& c);
 
 // arithmetic.cpp, where.cpp
+void lower_binary_1(NodeContext& c);
 void lower_binary(NodeContext& c);
 void lower_pow(NodeContext& c);
 void lower_variadic(NodeContext& c);
@@ -57,6 +61,7 @@ void lower_reduce_1(NodeContext& c);
 void lower_reduce_13(NodeContext& c);
 
 // reshape.cpp, flatten.cpp, squeeze.cpp, unsqueeze.cpp, transpose.cpp, depth_to_space.cpp
+void lower_reshape_1(NodeContext& c);
 void lower_reshape_5(NodeContext& c);
 void lower_reshape_14(NodeContext& c);
 void lower_flatten(NodeContext& c);
@@ -68,7 +73,8 @@ void lower_transpose(NodeContext& c);
 void lower_depth_to_space(NodeContext& c);
 
 // concat.cpp, slice.cpp, split.cpp, pad.cpp, gather.cpp, expand.cpp, tile.cpp
-void lower_concat(NodeContext& c);
+void lower_concat_1(NodeContext& c);
+void lower_concat_4(NodeContext& c);
 void lower_slice_1(NodeContext& c);
 void lower_slice_10(NodeContext& c);
 void lower_split_2(NodeContext& c);

@@ -34,10 +34,9 @@ std::optional<Shape> complete_target(const Shape& shape, std::vector<int64_t> ta
   return target;
 }
 
-void lower_reshape(NodeContext& c, bool allow_zero) {
+void lower_reshape(NodeContext& c, const std::vector<int64_t>& given, bool allow_zero) {
   const ValueId x = c.input(0);
   const Shape shape = c.shape(x);
-  const std::vector<int64_t> given = c.integers(1, "the target shape");
   std::string reason;
   const Shape *declared = c.declared_shape(0), *output = c.declared_output();
   if (declared && output) {
@@ -54,8 +53,9 @@ void lower_reshape(NodeContext& c, bool allow_zero) {
 
 }  // namespace
 
-void lower_reshape_5(NodeContext& c) { lower_reshape(c, false); }
+void lower_reshape_1(NodeContext& c) { lower_reshape(c, c.attributes.integers("shape"), false); }
+void lower_reshape_5(NodeContext& c) { lower_reshape(c, c.integers(1, "the target shape"), false); }
 
-void lower_reshape_14(NodeContext& c) { lower_reshape(c, c.attributes.flag("allowzero", false)); }
+void lower_reshape_14(NodeContext& c) { lower_reshape(c, c.integers(1, "the target shape"), c.attributes.flag("allowzero", false)); }
 
 }  // namespace actmatch::onnx_import

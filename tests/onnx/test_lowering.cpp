@@ -61,6 +61,28 @@ TEST(Lowering, PadInAllForms) {
   EXPECT_NE(error_text([&] { mirror.output("y").build(); }).find("'mirror'"), std::string::npos);
 }
 
+// Broadcasting was asked for by an attribute, and evaluation said by one.
+TEST(Lowering, OperatorsOfOldOpsets) {
+  ModelMaker along = counting({2, 2, 2}, 6);
+  along.floats("b", {2}, {10, 20}).node("Add", {"x", "b"}, {"y"}).set("broadcast", int64_t{1}).set("axis", int64_t{1});
+  EXPECT_EQ(result(along), (Floats{10, 11, 22, 23, 14, 15, 26, 27}));
+  ModelMaker last = counting({2, 2}, 6);
+  last.floats("b", {2}, {10, 20}).node("Mul", {"x", "b"}, {"y"}).set("broadcast", int64_t{1});
+  EXPECT_EQ(result(last), (Floats{0, 20, 20, 60}));
+  ModelMaker unequal = counting({2, 2}, 6);
+  unequal.floats("b", {2}, {10, 20}).node("Sub", {"x", "b"}, {"y"}, "s").output("y");
+  EXPECT_NE(error_text([&] { unequal.build(); }).find("does not broadcast"), std::string::npos);
+  ModelMaker joined = counting({1, 2}, 3);
+  joined.node("Concat", {"x", "x"}, {"y"});
+  EXPECT_EQ(computed(joined.output("y")).shape(), (Shape{1, 4}));
+  ModelMaker turned = counting({1, 2}, 3);
+  turned.node("Reshape", {"x"}, {"y"}).set("shape", Ints{-1, 1}).node("Relu", {"y"}, {"z"}).set("consumed_inputs", Ints{0});
+  EXPECT_EQ(computed(turned.output("z")).shape(), (Shape{2, 1}));
+  ModelMaker training = counting({1, 2}, 6);
+  training.node("Dropout", {"x"}, {"y"}, "d").output("y");
+  EXPECT_NE(error_text([&] { training.build(); }).find("is_test=0"), std::string::npos);
+}
+
 TEST(Lowering, SoftmaxBeforeAndSinceOpset13) {
   const Shape shape{2, 1, 2};
   ModelMaker old = counting(shape, 11), current = counting(shape, 13);
