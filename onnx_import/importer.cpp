@@ -171,7 +171,7 @@ std::vector<Problem> Model::problems() const { return impl_->trial().problems; }
 
 int64_t Model::parameter_count() const { return impl_->parsed->parameter_count; }
 
-std::vector<std::string> Model::notices() const { return impl_->notices(); }
+std::vector<std::string> Model::notices(bool of_weights) const { return of_weights ? impl_->notices() : impl_->trial().notices; }
 
 const std::vector<std::string>& Model::external_files() const { return impl_->parsed->external_files; }
 

@@ -72,7 +72,8 @@ class Model {
   std::vector<Problem> problems() const;
   // What was understood in another way than the file says, and what will give trouble when it runs: quantisation taken out, weights that
   // are no finite numbers. One line each.
-  std::vector<std::string> notices() const;
+  // `of_weights` false leaves the second kind out, for which all weights are read.
+  std::vector<std::string> notices(bool of_weights = true) const;
   int64_t parameter_count() const;                         // elements of float initializers
   const std::vector<std::string>& external_files() const;  // paths of the files of weights
 

@@ -334,6 +334,26 @@ Tensor read_sparse_tensor(const onnx::SparseTensorProto& proto, const std::strin
   return out;
 }
 
+int64_t find_non_finite(const StoredTensor& stored) {
+  constexpr int64_t kPart = int64_t{1} << 16;
+  constexpr uint32_t kAllButSign = 0x7fffffffu, kInfinity = 0x7f800000u;
+  const int64_t count = element_count(stored.shape);
+  std::vector<std::byte> bytes(stored_bytes(stored.type, std::min(count, kPart)));
+  std::vector<float> values(static_cast<size_t>(std::min(count, kPart)));
+  for (int64_t first = 0; first < count; first += kPart) {
+    const int64_t part = std::min(kPart, count - first);
+    const std::span<std::byte> here(bytes.data(), stored_bytes(stored.type, part));
+    stored.source->read(stored.offset + stored_bytes(stored.type, first), here);
+    decode(stored.type, here.data(), values.data(), part);
+    uint32_t largest = 0;  // all at once, as fast as the memory; which one it is matters only where there is one
+    for (int64_t i = 0; i < part; ++i) largest = std::max(largest, std::bit_cast<uint32_t>(values[static_cast<size_t>(i)]) & kAllButSign);
+    if (largest < kInfinity) continue;
+    for (int64_t i = 0; i < part; ++i)
+      if (!std::isfinite(values[static_cast<size_t>(i)])) return first + i;
+  }
+  return -1;
+}
+
 int64_t find_non_finite(const Tensor& tensor, bool infinite) {
   if (tensor.dtype() != DType::kF32) return -1;
   const auto values = tensor.view<float>();

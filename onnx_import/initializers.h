@@ -51,5 +51,7 @@ Tensor read_stored(const StoredTensor& stored, DType as);
 
 // The first element that is not a number (or, with `infinite`, not finite), or -1.
 int64_t find_non_finite(const Tensor& tensor, bool infinite);
+// The first element of a stored tensor of floats that is not finite, or -1; a part at a time, without keeping any.
+int64_t find_non_finite(const StoredTensor& stored);
 
 }  // namespace actmatch::onnx_import

@@ -1,7 +1,5 @@
 #include "onnx_import/weights.h"
 
-#include <algorithm>
-
 namespace actmatch::onnx_import {
 namespace {
 
@@ -49,15 +47,7 @@ int64_t Weights::find_non_finite(const std::string& name) const {
   const Entry& entry = entries_.at(name);
   if (entry.stored.dtype != DType::kF32) return -1;
   if (!entry.stored.source) return onnx_import::find_non_finite(*entry.tensor, true);
-  StoredTensor part = entry.stored;
-  const int64_t count = element_count(entry.stored.shape);
-  constexpr int64_t kPart = int64_t{1} << 16;
-  for (int64_t first = 0; first < count; first += kPart) {
-    part.shape = {std::min(kPart, count - first)};
-    part.offset = entry.stored.offset + stored_bytes(part.type, first);
-    if (const int64_t at = onnx_import::find_non_finite(read_stored(part, DType::kF32), true); at >= 0) return first + at;
-  }
-  return -1;
+  return onnx_import::find_non_finite(entry.stored);
 }
 
 }  // namespace actmatch::onnx_import

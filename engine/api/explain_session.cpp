@@ -101,7 +101,7 @@ ExplainSession::ExplainSession(std::shared_ptr<ModelSession> model, const actmat
   choose_labels(options);
   if (options.class_name) label_ = labels_.find(options.class_name, shape_.labels);
   network_colour(preprocess_, static_cast<int>(shape_.channels), {});  // do preprocessing and model go together?
-  for (const std::string& notice : model_->model().notices()) model_->notice(notice);
+  for (const std::string& notice : model_->model().notices(false)) model_->notice(notice);
   if (by_label())
     take_label(std::max(label_, 0));
   else

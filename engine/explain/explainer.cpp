@@ -51,7 +51,8 @@ Problem make_problem(Classifier& classifier, const ExplainInput& input, const Ex
   for (float z : problem.logits_x)
     if (!(z - z == 0.0f))
       throw Error(ErrorCode::kInvalidArgument,
-                  "the classifier gives NaN or infinite scores on this picture; check the model and the preprocessing");
+                  "the classifier gives NaN or infinite scores on this picture; check the preprocessing, and the model's weights with "
+                  "'actmatch inspect'");
   problem.label = input.label < 0 ? argmax(problem.logits_x) : input.label;
   if (problem.label >= shape.classes)
     throw Error(ErrorCode::kInvalidArgument, "class " + std::to_string(problem.label) + " does not exist: the model has classes 0 to " +

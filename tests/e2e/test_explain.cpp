@@ -29,6 +29,8 @@ TEST(Explain, WritesFilesThatAgreeWithTheRecord) {
   const auto record = json_of(tmp / "out/striped_star/result.json");
   const std::set<std::string> keys{"schema_version",
                                    "model",
+                                   "model_options",
+                                   "head",
                                    "image",
                                    "device",
                                    "precision",
@@ -58,6 +60,8 @@ TEST(Explain, WritesFilesThatAgreeWithTheRecord) {
   for (const std::string& key : keys) EXPECT_TRUE(record.contains(key)) << key;
   EXPECT_EQ(record["schema_version"], 1);
   EXPECT_EQ(record["model"], fs::weakly_canonical(shapes_model()).string());
+  EXPECT_TRUE(record["model_options"].empty()) << "nothing was chosen";
+  EXPECT_EQ(record["head"], "softmax");
   EXPECT_EQ(record["precision"], "fp32");
   EXPECT_EQ(record["device"], "cpu");
   EXPECT_EQ(record["recipe"], "default");

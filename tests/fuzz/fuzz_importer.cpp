@@ -75,6 +75,24 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
       find_taps(graph, ends.input, ends.logits, 5);
     });
     guarded([&] { check(model.build({.batch = 3})); });
+    guarded([&] {  // as `explain` asks for it where a model has several inputs and outputs; which way round, the size says
+      onnx_import::BuildOptions options{.batch = 2, .structure_only = size % 2 == 0};
+      for (const auto& input : model.inputs())
+        if (options.picture.empty())
+          options.picture = input.name;
+        else
+          options.fixed_inputs[input.name] = 1.0;
+      options.picture_channels_last = size % 3 == 0;
+      const auto outputs = model.output_names();
+      options.outputs.assign(outputs.begin(), outputs.begin() + (outputs.empty() ? 0 : 1));
+      if (size % 5 == 0 && !options.picture.empty()) options.input_shapes[options.picture] = {2, 5, 6, 3};
+      Graph graph = model.build(options);
+      check(graph);
+      ClassifierEnds ends = find_ends(graph, size % 7 == 0 ? Head::kSigmoid : Head::kAuto);
+      add_decision(graph, ends, 0);
+      find_own_normalisation(graph, ends.input);
+      check(graph);
+    });
   });
   return 0;
 }

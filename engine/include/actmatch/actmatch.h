@@ -96,9 +96,9 @@ ACTMATCH_API void actmatch_model_options_init(actmatch_model_options* options);
 ACTMATCH_API actmatch_status actmatch_model_load(const char* path, const actmatch_model_options* options, actmatch_model** model);
 ACTMATCH_API void actmatch_model_free(actmatch_model* model);
 /* What is in the file, as a JSON object: path, device, precision, producer, ir_version, opset, inputs, outputs, operators (with counts),
- * nodes, parameters, multiply_adds, external_files, notices (what was taken in another way than the file says), unsupported (node, op, opset,
- * message), seconds (read: opening the file; check: lowering it once; weights: looking for NaN; lower, optimise: the graph without weights),
- * and either classifier (input, output, channels, height, width, classes, softmax, taps, head, sigmoid, layout, and takes: "raw"
+ * nodes, parameters, multiply_adds, external_files, notices (what was taken in another way than the file says), unsupported (node, op,
+ * opset, message), seconds (read: opening the file; check: lowering it once; weights: looking for NaN; lower, optimise: the graph without
+ * weights), and either classifier (input, output, channels, height, width, classes, softmax, taps, head, sigmoid, layout, and takes: "raw"
  * for 0..255 or "unit" for 0..1 where the model normalises its input itself) or not_explainable, the reason why not. */
 ACTMATCH_API actmatch_status actmatch_model_info(actmatch_model* model, const char** json);
 
