@@ -67,7 +67,8 @@ TEST(Binary, WithAConstantOnEitherSide) {
 TEST(Binary, NumbersAndChannelsBehindConvolutions) {
   for (BinaryKind kind : kArithmetic)
     for (int64_t channels : {8, 12, 16, 17})
-      for (const Shape& small : {Shape{}, Shape{1}, Shape{channels, 1, 1}, Shape{1, channels, 1, 1}, Shape{2, channels, 1, 1}, Shape{2, 1, 1, 1}})
+      for (const Shape& small :
+           {Shape{}, Shape{1}, Shape{channels, 1, 1}, Shape{1, channels, 1, 1}, Shape{2, channels, 1, 1}, Shape{2, 1, 1, 1}})
         for (bool left : {true, false})
           for (Leaf leaf : {Leaf::kConstant, Leaf::kInput}) {
             const Shape map{2, channels, 5, 3};

@@ -55,7 +55,8 @@ void print_profile(const Graph& graph, Program& program, const Flags& flags) {
   for (const auto& [kind, t] : kinds) by_kind.emplace_back(t.first, kind + " x" + std::to_string(t.second));
   for (auto* list : {&by_kind, &lines}) {
     std::sort(list->rbegin(), list->rend());
-    for (size_t i = 0; i < std::min(list->size(), flags.nodes); ++i) std::printf("%9.3f ms  %s\n", (*list)[i].first, (*list)[i].second.c_str());
+    for (size_t i = 0; i < std::min(list->size(), flags.nodes); ++i)
+      std::printf("%9.3f ms  %s\n", (*list)[i].first, (*list)[i].second.c_str());
     std::printf("\n");
   }
 }

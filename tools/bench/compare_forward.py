@@ -49,8 +49,8 @@ class Engine:
         np.save(folder / "x.npy", x)
         environment = dict(os.environ, OMP_NUM_THREADS=str(threads))
         self.process = subprocess.Popen([program, str(model), "--batch", str(x.shape[0]), "--threads", str(threads), "--input", folder / "x.npy",
-                                         "--output", folder / "y.npy", "--serve"], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
-                                        env=environment)
+                                         "--output", folder / "y.npy", "--serve"], stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+                                        stderr=subprocess.DEVNULL, text=True, env=environment)
         ready = self.process.stdout.readline()
         if not ready.startswith("ready"):
             raise RuntimeError(f"{program} did not start with {model}")
@@ -139,7 +139,7 @@ def main():
             worst = max(worst, ratio["cpu"])
             note = "slower" if ratio["cpu"] > BOUND else ""
             note += f" DIFFERS by {r['error']:.0e}" if r["error"] > 1e-3 else ""
-            lines.append(f"| {pathlib.Path(model).stem.removeprefix('torchvision-').replace('torch_onnx-', '')} | {batch} | {r['cpu'][0]:.1f} "
+            lines.append(f"| {pathlib.Path(model).stem.rpartition('-')[2]} | {batch} | {r['cpu'][0]:.1f} "
                          f"| {r['cpu'][1]:.1f} | {ratio['cpu']:.2f} | {ratio['least cpu']:.2f} | {ratio['wall']:.2f} | {note} |")
             print(lines[-1], flush=True)
             engine = r["engine"]

@@ -1,6 +1,6 @@
-// Exponentials and their kin for loops over floats: plain arithmetic without branches or calls, which the compiler turns into vector code in
-// whatever function they are inlined into. Errors are a few units in the last place (tests/ops/cpu/test_vector_math.cpp); infinities and NaN
-// come out as from the standard library. The coefficients are least-maximum fits made for these intervals.
+// Exponentials and their kin for loops over floats: plain arithmetic without branches or calls, which the compiler turns into vector code
+// in whatever function they are inlined into. Errors are a few units in the last place (tests/ops/cpu/test_vector_math.cpp); infinities and
+// NaN come out as from the standard library. The coefficients are least-maximum fits made for these intervals.
 #pragma once
 
 #include <bit>
@@ -94,7 +94,7 @@ ACTMATCH_INLINE float erf(float x) {
 // Of positive normal numbers.
 ACTMATCH_INLINE float log_of_normal(float x) {
   const int32_t bits = std::bit_cast<int32_t>(x);
-  const int32_t n = (bits - 0x3f3504f3) >> 23;                   // the mantissa lies between sqrt(1/2) and sqrt(2)
+  const int32_t n = (bits - 0x3f3504f3) >> 23;  // the mantissa lies between sqrt(1/2) and sqrt(2)
   const float f = std::bit_cast<float>(bits - (n << 23)) - 1.0f;
   float p = -0.0785954595f;
   p = p * f + 0.128816217f;

@@ -35,8 +35,16 @@ std::vector<float> multiply(int64_t M, int64_t N, int64_t K, const std::vector<f
 }
 
 TEST(Gemm, AgreesWithPlainSums) {
-  for (const auto& [M, N, K] : std::vector<std::array<int64_t, 3>>{
-           {1, 1, 1}, {8, 5, 3}, {11, 16, 8}, {12, 17, 40}, {13, 31, 255}, {25, 32, 256}, {7, 33, 257}, {145, 48, 100}, {290, 65, 520}, {9, 7, 0}}) {
+  for (const auto& [M, N, K] : std::vector<std::array<int64_t, 3>>{{1, 1, 1},
+                                                                   {8, 5, 3},
+                                                                   {11, 16, 8},
+                                                                   {12, 17, 40},
+                                                                   {13, 31, 255},
+                                                                   {25, 32, 256},
+                                                                   {7, 33, 257},
+                                                                   {145, 48, 100},
+                                                                   {290, 65, 520},
+                                                                   {9, 7, 0}}) {
     const auto a = noise(M * K, 1), b = noise(K * N, 2), bias = noise(N, 3), start = noise(M * N, 4);
     for (const bool turned : {false, true})
       for (const int mode : {0, 1, 2}) {  // alone, with a bias, added to what is there

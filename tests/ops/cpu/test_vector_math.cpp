@@ -27,18 +27,40 @@ double worst(F ours, G theirs, double low, double high, bool absolute = false) {
 double logistic(double x) { return 1 / (1 + std::exp(-x)); }
 
 TEST(VectorMath, StaysWithinAFewUnitsInTheLastPlace) {
-  EXPECT_LT(worst(vm::exp, [](double x) { return std::exp(x); }, -86, 88.7), 3);
-  EXPECT_LT(worst(vm::expm1_of_negative, [](double x) { return std::expm1(x); }, -30, 0), 4);
-  EXPECT_LT(worst(vm::expm1_of_negative, [](double x) { return std::expm1(x); }, -1e-3, -1e-6), 4);
+  EXPECT_LT(worst(
+                vm::exp, [](double x) { return std::exp(x); }, -86, 88.7),
+            3);
+  EXPECT_LT(worst(
+                vm::expm1_of_negative, [](double x) { return std::expm1(x); }, -30, 0),
+            4);
+  EXPECT_LT(worst(
+                vm::expm1_of_negative, [](double x) { return std::expm1(x); }, -1e-3, -1e-6),
+            4);
   EXPECT_LT(worst(vm::sigmoid, logistic, -80, 30), 5);
-  EXPECT_LT(worst(vm::tanh, [](double x) { return std::tanh(x); }, -10, 10), 5);
-  EXPECT_LT(worst(vm::tanh, [](double x) { return std::tanh(x); }, 1e-6, 1e-3), 3);
-  EXPECT_LT(worst(vm::erf, [](double x) { return std::erf(x); }, -5, 5), 4);
-  EXPECT_LT(worst(vm::erf, [](double x) { return std::erf(x); }, 1e-6, 1e-3), 3);
-  EXPECT_LT(worst(vm::log_of_normal, [](double x) { return std::log(x); }, 0.01, 0.9), 4);
-  EXPECT_LT(worst(vm::log_of_normal, [](double x) { return std::log(x); }, 0.9, 1.1, true), 1);
-  EXPECT_LT(worst(vm::log_of_normal, [](double x) { return std::log(x); }, 1.1, 1e30), 4);
-  EXPECT_LT(worst(vm::softplus, [](double x) { return std::max(x, 0.0) + std::log1p(std::exp(-std::fabs(x))); }, -80, 80), 5);
+  EXPECT_LT(worst(
+                vm::tanh, [](double x) { return std::tanh(x); }, -10, 10),
+            5);
+  EXPECT_LT(worst(
+                vm::tanh, [](double x) { return std::tanh(x); }, 1e-6, 1e-3),
+            3);
+  EXPECT_LT(worst(
+                vm::erf, [](double x) { return std::erf(x); }, -5, 5),
+            4);
+  EXPECT_LT(worst(
+                vm::erf, [](double x) { return std::erf(x); }, 1e-6, 1e-3),
+            3);
+  EXPECT_LT(worst(
+                vm::log_of_normal, [](double x) { return std::log(x); }, 0.01, 0.9),
+            4);
+  EXPECT_LT(worst(
+                vm::log_of_normal, [](double x) { return std::log(x); }, 0.9, 1.1, true),
+            1);
+  EXPECT_LT(worst(
+                vm::log_of_normal, [](double x) { return std::log(x); }, 1.1, 1e30),
+            4);
+  EXPECT_LT(worst(
+                vm::softplus, [](double x) { return std::max(x, 0.0) + std::log1p(std::exp(-std::fabs(x))); }, -80, 80),
+            5);
 }
 
 TEST(VectorMath, EndsAsTheStandardLibraryDoes) {

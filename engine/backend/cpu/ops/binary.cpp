@@ -73,7 +73,8 @@ ACTMATCH_MULTIVERSION void apply(float* y, const float* a, const float* b, int64
 
 // One run of a gradient: dx[i] += dy[i] d(i) where it moves with y, otherwise the sum of them to *dx.
 template <BinaryKind kind, bool left>
-ACTMATCH_MULTIVERSION void apply_backward(float* dx, const float* dy, const float* a, const float* b, int64_t n, bool a_moves, bool b_moves) {
+ACTMATCH_MULTIVERSION void apply_backward(float* dx, const float* dy, const float* a, const float* b, int64_t n, bool a_moves,
+                                          bool b_moves) {
   const auto d = [=](int64_t i) __attribute__((always_inline)) {
     const float x = a[a_moves ? i : 0], z = b[b_moves ? i : 0];
     return dy[i] * (left ? derivative_a(kind, x, z) : derivative_b(kind, x, z));
@@ -248,8 +249,8 @@ ACTMATCH_MULTIVERSION void channel_gradient(float* ds, const float* dy, const fl
   for (int64_t p = 0; p < positions; ++p)
     for (int64_t c = 0; c < width; ++c) ds[c] += x ? dy[p * step + c] * x[p * step + c] : dy[p * step + c];
 }
-ACTMATCH_MULTIVERSION void channel_product_gradient(float* dx, const float* dy, const float* s, int64_t positions, int64_t step, int64_t width,
-                                                    bool accumulate) {
+ACTMATCH_MULTIVERSION void channel_product_gradient(float* dx, const float* dy, const float* s, int64_t positions, int64_t step,
+                                                    int64_t width, bool accumulate) {
   for (int64_t p = 0; p < positions; ++p)
     for (int64_t c = 0; c < width; ++c) dx[p * step + c] = (accumulate ? dx[p * step + c] : 0.0f) + dy[p * step + c] * s[c];
 }
@@ -342,7 +343,8 @@ bool build_in_layout(Lowering& l, BinaryKind kind) {
   for (size_t i = 0; i < 2; ++i) {
     const Shape &x = l.input_shape(i), &s = l.input_shape(1 - i);
     if (x != l.output_shape() || element_count(x) == 0 || is_plain(l.input(i)->desc, x)) continue;
-    if (l.input_is_constant(1 - i) && element_count(s) == 1 && s.size() <= x.size() && (unpadded(*l.input(i)) || kind == BinaryKind::kMul)) {
+    if (l.input_is_constant(1 - i) && element_count(s) == 1 && s.size() <= x.size() &&
+        (unpadded(*l.input(i)) || kind == BinaryKind::kMul)) {
       l.add_step(std::make_unique<NumberStep>(l, kind, i));
       return true;
     }

@@ -16,7 +16,7 @@ namespace actmatch::cpu {
 
 namespace {
 
-constexpr int64_t kDepth = 256;            // of a slice
+constexpr int64_t kDepth = 256;             // of a slice
 constexpr int64_t kDistance = kDepth + 16;  // between copied rows: not a multiple of what caches are addressed by
 constexpr int64_t kBlockRows = 144;
 
@@ -164,7 +164,8 @@ void Gemm::run(const GemmArguments& g) const {
     return;
   }
   // Threads share the panels; each copies the rows of A for itself.
-  const int parts = static_cast<int>(std::min<int64_t>({workers_, omp_get_max_threads(), panels, std::max<int64_t>(1, M_ * N_ * K_ >> 16)}));
+  const int parts =
+      static_cast<int>(std::min<int64_t>({workers_, omp_get_max_threads(), panels, std::max<int64_t>(1, M_ * N_ * K_ >> 16)}));
 #pragma omp parallel for schedule(static) num_threads(parts) if (parts > 1)
   for (int part = 0; part < parts; ++part) {
     float* rows = reinterpret_cast<float*>(g.scratch) + part * kBlockRows * kDistance;

@@ -28,7 +28,8 @@ class ReshapeStep : public Step {
   GradTarget dx_;
 };
 
-// y[a, l] = x[l, a] for one matrix: `columns` of x lie next to each other, those of y are its rows. In blocks that stay in the nearest cache.
+// y[a, l] = x[l, a] for one matrix: `columns` of x lie next to each other, those of y are its rows. In blocks that stay in the nearest
+// cache.
 template <class T, bool add>
 ACTMATCH_MULTIVERSION void turn(T* y, int64_t y_row, const T* x, int64_t x_row, int64_t rows, int64_t columns) {
   constexpr int64_t kBlock = 16;

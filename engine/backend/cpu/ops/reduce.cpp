@@ -161,8 +161,7 @@ class ReduceStep : public Step {
       return;
     }
     const float scale = attrs_.kind == ReduceKind::kMean ? 1.0f / static_cast<float>(count_) : 1.0f;
-    runs_.each(0, runs_.rows(),
-               [&](int64_t i, const auto& at) { spread_run(dx + i, dy + at[0], scale, runs_.run(), runs_.step(0) != 0); });
+    runs_.each(0, runs_.rows(), [&](int64_t i, const auto& at) { spread_run(dx + i, dy + at[0], scale, runs_.run(), runs_.step(0) != 0); });
   }
 
  private:

@@ -18,11 +18,13 @@ struct Params {
 // y = f(x) and the derivative, from that of x and y which the op table says is kept. At a kink: the flat side's.
 template <UnaryKind kind>
 struct Function;
-#define ACTMATCH_UNARY(KIND, VALUE, DERIVATIVE)                                                                                   \
-  template <>                                                                                                                     \
-  struct Function<UnaryKind::KIND> {                                                                                              \
-    ACTMATCH_INLINE static float value([[maybe_unused]] float x, [[maybe_unused]] Params p) { return VALUE; }                     \
-    ACTMATCH_INLINE static float derivative([[maybe_unused]] float x, [[maybe_unused]] float y, [[maybe_unused]] Params p) { return DERIVATIVE; } \
+#define ACTMATCH_UNARY(KIND, VALUE, DERIVATIVE)                                                                              \
+  template <>                                                                                                                \
+  struct Function<UnaryKind::KIND> {                                                                                         \
+    ACTMATCH_INLINE static float value([[maybe_unused]] float x, [[maybe_unused]] Params p) { return VALUE; }                \
+    ACTMATCH_INLINE static float derivative([[maybe_unused]] float x, [[maybe_unused]] float y, [[maybe_unused]] Params p) { \
+      return DERIVATIVE;                                                                                                     \
+    }                                                                                                                        \
   };
 ACTMATCH_UNARY(kRelu, x > 0.0f ? x : 0.0f, y > 0.0f ? 1.0f : 0.0f)
 ACTMATCH_UNARY(kLeakyRelu, x >= 0.0f ? x : p.alpha * x, x > 0.0f ? 1.0f : p.alpha)
@@ -105,7 +107,8 @@ ACTMATCH_MULTIVERSION void apply(float* y, const float* x, int64_t n, Params p) 
   for (int64_t i = 0; i < n; ++i) y[i] = F::value(x[i], p);
 }
 template <class F>
-ACTMATCH_MULTIVERSION void apply_backward(float* dx, const float* dy, const float* x, const float* y, int64_t n, Params p, bool accumulate) {
+ACTMATCH_MULTIVERSION void apply_backward(float* dx, const float* dy, const float* x, const float* y, int64_t n, Params p,
+                                          bool accumulate) {
   if (accumulate)
     for (int64_t i = 0; i < n; ++i) dx[i] += dy[i] * F::derivative(x[i], y[i], p);
   else
@@ -161,7 +164,8 @@ class UnaryStep : public Step {
     dispatch(attrs_.kind, [&](auto f) {
       const float* x = x_->f32();
       float* y = y_->f32();
-      parallel_ranges(static_cast<int64_t>(y_->floats()), kGrain, [=](int64_t b, int64_t e) { apply<decltype(f)>(y + b, x + b, e - b, p); });
+      parallel_ranges(static_cast<int64_t>(y_->floats()), kGrain,
+                      [=](int64_t b, int64_t e) { apply<decltype(f)>(y + b, x + b, e - b, p); });
     });
   }
   void backward() override {
