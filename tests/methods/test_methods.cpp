@@ -2,6 +2,7 @@
 #include "engine/methods/registry.h"
 
 #include "engine/explain/recipe.h"
+#include "engine/image/file.h"
 #include "kernels/philox.h"
 #include "tests/explain/explain_test_util.h"
 #include "tests/support/expect_error.h"
@@ -213,6 +214,19 @@ TEST(Methods, TheSameTwiceInARowAndInABatch) {
     ASSERT_EQ(both.size(), 2u);
     EXPECT_EQ(both[1].logits, second[0].logits);
     EXPECT_EQ(both[1].forward, second[0].forward);
+  }
+}
+
+TEST(Methods, TheReadmeNamesAllOfThemAndTheirOptions) {
+  const auto bytes = read_file(std::string(ACTMATCH_SOURCE_DIR) + "/engine/methods/README.md");
+  const std::string text(reinterpret_cast<const char*>(bytes.data()), bytes.size());
+  Classifier classifier(cpu(), conv_classifier(16));
+  for (const MethodInfo& info : all_methods()) {
+    EXPECT_NE(text.find("`" + std::string(info.name) + "`"), std::string::npos) << info.name;
+    if (info.name == std::string(kMainMethod)) continue;  // its options stand in engine/explain
+    const MadeMethod made = make_method(classifier, {info.name, "test", "no options", Json::object()}, false);
+    for (const auto& [key, unused] : made.options.items())
+      EXPECT_NE(text.find("`" + key + "`"), std::string::npos) << info.name << ": " << key;
   }
 }
 

@@ -1,6 +1,7 @@
 // The metrics on cases worked out by hand.
 #include "engine/metrics/metric.h"
 
+#include "engine/image/file.h"
 #include "engine/metrics/curves.h"
 #include "engine/metrics/impute.h"
 #include "tests/explain/explain_test_util.h"
@@ -227,6 +228,13 @@ TEST(Metrics, RefuseWhatIsMissing) {
   expect_error(ErrorCode::kNotFound, {"'auc'", "deletion-insertion"}, [] { find_metric("auc"); });
   for (const MetricInfo& m : all_metrics())
     for (const Figure& f : m.figures) EXPECT_TRUE(!f.name.empty() && !f.unit.empty() && !f.about.empty()) << m.name;
+}
+
+TEST(Metrics, TheReadmeNamesAllOfThem) {
+  const auto bytes = read_file(std::string(ACTMATCH_SOURCE_DIR) + "/engine/metrics/README.md");
+  const std::string text(reinterpret_cast<const char*>(bytes.data()), bytes.size());
+  EXPECT_EQ(all_metrics().size(), 15u);
+  for (const MetricInfo& m : all_metrics()) EXPECT_NE(text.find("| `" + std::string(m.name) + "` |"), std::string::npos) << m.name;
 }
 
 TEST(Metrics, MoreImagesThanABatchAreTheSame) {

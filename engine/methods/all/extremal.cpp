@@ -1,6 +1,6 @@
-// Extremal perturbations (Fong, Patrick, Vedaldi 2019). For each of `areas` a grid a of values in 0..1, all areas in one batch. It starts from
-// 1 - noise u, u uniform in (0, 1): in a grid of ones alone pixels tie, and their place would decide which of them the template favours.
-// (Number i of area k is uniform number i of draw k, field 3 of the stream kMethod.) Then
+// Extremal perturbations (Fong, Patrick, Vedaldi 2019). For each of `areas` a grid a of values in 0..1, all areas in one batch. It starts
+// from 1 - noise u, u uniform in (0, 1): in a grid of ones alone pixels tie, and their place would decide which of them the template
+// favours. (Number i of area k is uniform number i of draw k, field 3 of the stream kMethod.) Then
 //   M = smooth maximum of the grid (kernels/smooth_max.h),  e = the picture, blurred where M is low (kernels/pyramid.h)
 //   loss = - z_y(e) + weight * growth^t * mean (sort(M) - template)^2,  t = 0, 1, ..; template: `area` of ones, then zeros
 // by gradient descent with momentum (v = momentum v + g, a -= rate v), after each step a is clipped to 0..1. Level l of the pyramid's L is
@@ -63,7 +63,8 @@ class Extremal : public OneByOne {
     DeviceBuffer area_weight(backend, A);
     std::vector<float> a(static_cast<size_t>(A * cells), 1.0f), velocity(a.size(), 0.0f), z(static_cast<size_t>(A * K));
     for (size_t i = 0; i < a.size(); ++i) {
-      const auto number = static_cast<uint32_t>(i % static_cast<size_t>(cells)), draw = static_cast<uint32_t>(i / static_cast<size_t>(cells));
+      const auto number = static_cast<uint32_t>(i % static_cast<size_t>(cells)),
+                 draw = static_cast<uint32_t>(i / static_cast<size_t>(cells));
       const auto block = kernels::random_block(seed, kernels::RandomStream::kMethod, 3, problem.image_index, draw, number / 4);
       a[i] = static_cast<float>(1 - options_.noise * kernels::uniform_of(block.word[number % 4]));
     }
