@@ -25,6 +25,21 @@ TEST(Lowering, FusedActivations) {
       });
 }
 
+// x sigmoid(x) either way round, with an activation behind it, and where the sigmoid has another reader or is an output itself.
+TEST(Lowering, Swishes) {
+  for (int64_t channels : {8, 13})
+    for (int kind = 0; kind < 5; ++kind)
+      check([&](GraphMaker& g) {
+        const ValueId x = g.conv(g.input(g.random().uniform({2, 3, 7, 6})), channels, 3, 1, 1);
+        const ValueId gate = g.unary(UnaryKind::kSigmoid, x);
+        ValueId v = kind == 0 ? g.binary(BinaryKind::kMul, gate, x) : g.binary(BinaryKind::kMul, x, gate);
+        if (kind == 2) v = g.relu(v);
+        if (kind == 3) v = g.sum(v, gate);
+        if (kind == 4) g.output(gate);
+        g.output(g.conv(v, 5, 3, 2, 1));
+      });
+}
+
 // A clip that does not keep zero cannot run in a padded layout; one that only raises may not be fused.
 TEST(Lowering, ClipsThatMoveZero) {
   check([&](GraphMaker& g) {

@@ -364,6 +364,25 @@ TEST(FoldBatchNorm, BecomesScaleShiftWhereItCannotMove) {
   EXPECT_EQ(after.nodes().size(), g.nodes().size());
 }
 
+TEST(Simplify, PowersByTwoAndAHalf) {
+  for (const auto& [exponent, kind] :
+       std::vector<std::pair<float, OpKind>>{{2.0f, OpKind::kBinary}, {0.5f, OpKind::kUnary}, {3.0f, OpKind::kBinary}}) {
+    Graph g;
+    const ValueId x = unary(g, UnaryKind::kExp, g.add_input("x", DType::kF32, {2, 3}));
+    g.mark_output(g.add_node("power", BinaryAttrs{BinaryKind::kPow}, {x, g.add_constant("e", floats({1}, {exponent}))}));
+    const Graph after = rewrite(g, {}, kSimplify);
+    ASSERT_EQ(after.nodes().size(), 2u);
+    EXPECT_EQ(after.nodes()[1].op(), kind);
+    const auto* binary = std::get_if<BinaryAttrs>(&after.nodes()[1].attrs);
+    EXPECT_EQ(binary && binary->kind == BinaryKind::kMul, exponent == 2.0f);
+    EXPECT_EQ(binary && binary->kind == BinaryKind::kPow, exponent == 3.0f);
+  }
+  Graph g;  // the exponent widens the result: nothing to be done
+  const ValueId x = g.add_input("x", DType::kF32, {3});
+  g.mark_output(g.add_node("power", BinaryAttrs{BinaryKind::kPow}, {x, g.add_constant("e", floats({1, 1}, {2.0f}))}));
+  EXPECT_EQ(std::get<BinaryAttrs>(rewrite(g, {}, kSimplify).nodes()[0].attrs).kind, BinaryKind::kPow);
+}
+
 TEST(FoldBatchNorm, ATapOnTheConvolutionIsNotFoldedAway) {
   Graph g;
   const ValueId x = g.add_input("x", DType::kF32, {1, 2, 4, 4}), w = g.add_constant("w", noise({3, 2, 1, 1}, 1));
