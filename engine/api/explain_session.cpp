@@ -92,10 +92,7 @@ ExplainInput make_input(const ClassifierShape& shape, const Image& fitted, const
 }
 
 ExplainSession::ExplainSession(std::shared_ptr<ModelSession> model, const actmatch_explain_options& options)
-    : model_(std::move(model)),
-      shape_(model_->classifier().shape()),
-      classifier_(&model_->classifier()),
-      settings_(settings_of(options)) {
+    : model_(std::move(model)), shape_(model_->classifier().shape()), classifier_(&model_->classifier()), settings_(settings_of(options)) {
   choose_method(options);
   choose_preprocess(options);
   choose_labels(options);
@@ -144,8 +141,7 @@ void ExplainSession::choose_method(const actmatch_explain_options& options) {
     how_.steps = recipe_.steps;
     return;
   }
-  if (options.generator)
-    throw Error(ErrorCode::kInvalidArgument, "the method '" + method_.method + "' has no generator; leave it out");
+  if (options.generator) throw Error(ErrorCode::kInvalidArgument, "the method '" + method_.method + "' has no generator; leave it out");
   if (options.steps > 0) method_.options["steps"] = options.steps;
   how_.recipe = method_.name;
 }

@@ -40,8 +40,8 @@ std::string table_of(const Summary& summary) {
         continue;
       }
       const Statistics& s = it->second;
-      html += std::string("<td") + (best[r] ? " class=\"best\"" : "") + ">" + number(s.mean, "%.3g") + "<small>" +
-              number(s.low, "%.3g") + " to " + number(s.high, "%.3g") + "; median " + number(s.median, "%.3g") + "</small></td>";
+      html += std::string("<td") + (best[r] ? " class=\"best\"" : "") + ">" + number(s.mean, "%.3g") + "<small>" + number(s.low, "%.3g") +
+              " to " + number(s.high, "%.3g") + "; median " + number(s.median, "%.3g") + "</small></td>";
     }
     html += "</tr>\n";
   }

@@ -170,7 +170,7 @@ void add_preprocess_flags(CLI::App& command, ExplainOptions& o) {
   command.add_option(
       "--preprocess", o.preprocess,
       "imagenet, tf, caffe, unit, raw, or a JSON file (default: MODEL.preprocess.json beside the model, otherwise imagenet, or "
-                     "what a model takes that normalises its input itself)");
+      "what a model takes that normalises its input itself)");
   command
       .add_option(
           "--resize", o.resize,

@@ -363,8 +363,8 @@ typedef struct actmatch_comparison_options {
 ACTMATCH_API void actmatch_comparison_options_init(actmatch_comparison_options* options);
 /* Joins the folders of evaluations and sums them up; writes what the options ask for, each file atomically. The table as a JSON object:
  * pictures, records, unreadable, metrics (name, unit, direction: 1 where more is better, -1 where less is, 0; about; best: for each row,
- * whether its mean is the best) and rows (method, variant, pictures, failed, seconds, metrics: for each name count, mean, median, low and high,
- * the last two the mean's 95 % interval by bootstrap over the pictures). Lives until the thread's next call. */
+ * whether its mean is the best) and rows (method, variant, pictures, failed, seconds, metrics: for each name count, mean, median, low and
+ * high, the last two the mean's 95 % interval by bootstrap over the pictures). Lives until the thread's next call. */
 ACTMATCH_API actmatch_status actmatch_compare(const char* const* folders, size_t count, const actmatch_comparison_options* options,
                                               const char** json);
 

@@ -153,11 +153,19 @@ inline Array plus(const Array& a, const Array& b) {
   return sum;
 }
 
-// Within one rounding to T of the number itself (bfloat16; fp32's own is in `epsilons`), and `epsilons` roundings of fp32 of the largest.
-template <class T>
-void expect_close(const Array& got, const Array& want, double epsilons, const std::string& what) {
-  ASSERT_EQ(got.shape, want.shape) << what;
+inline double largest_of(const Array& a) {
   double largest = 0;
+  for (const double v : a.data)
+    if (std::isfinite(v)) largest = std::max(largest, std::abs(v));
+  return largest;
+}
+
+// Within one rounding to T of the number itself (bfloat16; fp32's own is in `epsilons`), and `epsilons` roundings of fp32 of the largest,
+// or of `summand` where that is larger: what was added up and may have cancelled.
+template <class T>
+void expect_close(const Array& got, const Array& want, double epsilons, const std::string& what, double summand = 0) {
+  ASSERT_EQ(got.shape, want.shape) << what;
+  double largest = summand;
   for (const double w : want.data)
     if (std::isfinite(w)) largest = std::max(largest, std::abs(w));
   for (int64_t i = 0; i < want.count(); ++i) {
