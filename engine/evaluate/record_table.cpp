@@ -47,12 +47,13 @@ RecordTable record_table(const std::vector<std::string>& folders) {
         table.columns[c].cells.push_back(it == record.end() ? Cell() : cell_of(*it, table.columns[c].type));
       }
       if (const auto metrics = record.find("metrics"); metrics != record.end() && metrics->is_object())
-        for (const auto& [name, value] : metrics->items()) {
+        for (const auto& item : metrics->items()) {
+          const std::string& name = item.key();
           auto column = std::find_if(table.columns.begin() + static_cast<ptrdiff_t>(plain), table.columns.end(),
                                      [&](const Column& c) { return c.name == name; });
           if (column == table.columns.end()) column = table.columns.insert(column, {name, real, {}});
           column->cells.resize(table.rows);
-          column->cells.push_back(cell_of(value, real));
+          column->cells.push_back(cell_of(item.value(), real));
         }
       ++table.rows;
     }
