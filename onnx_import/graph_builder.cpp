@@ -79,6 +79,7 @@ void GraphBuilder::add_picture(const ModelInput& input, Shape shape) {
     values_[input.name] = graph_.add_input(input.name, DType::kF32, std::move(shape));
     return;
   }
+  if (shape.size() != 4) throw Unsupported("a picture with its channels last has four axes, not " + std::to_string(shape.size()));
   const ValueId picture = graph_.add_input(input.name, DType::kF32, {shape.at(0), shape.at(3), shape.at(1), shape.at(2)});
   const std::string name = input.name + "#channels_last";
   values_[input.name] = graph_.add_node(name, TransposeAttrs{{0, 2, 3, 1}}, {picture}, name);

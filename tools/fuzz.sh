@@ -14,7 +14,7 @@ trap 'rm -rf "$work"' EXIT
 declare -A running
 for target in importer image; do
   mkdir "$work/$target" # new inputs go here, the kept corpus stays as it is
-  build-fuzz/fuzz_$target -max_total_time="$seconds" -seed="$seed" -max_len="${max_len[$target]}" -rss_limit_mb=2500 -malloc_limit_mb=1200 -timeout=20 -entropic=0 -print_final_stats=1 "$work/$target" "tests/fuzz/corpus/$target" >"$work/$target.log" 2>&1 &
+  build-fuzz/fuzz_$target -max_total_time="$seconds" -seed="$seed" -max_len="${max_len[$target]}" -rss_limit_mb=2500 -malloc_limit_mb=1200 -timeout=60 -entropic=0 -print_final_stats=1 "$work/$target" "tests/fuzz/corpus/$target" >"$work/$target.log" 2>&1 &
   running[$target]=$!
 done
 failed=0
