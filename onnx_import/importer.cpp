@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <chrono>
+#include <memory>
 #include <mutex>
 #include <unordered_set>
 
@@ -66,8 +67,8 @@ std::vector<std::string> find_odd_weights(const ParsedModel& model) {
 }
 
 // A file that was exported with a fixed batch may have it in places that another batch cannot reach, and then mixes the images. It shows
-// at the outputs: each has to have grown with the inputs, and in no other way.
-void check_batch_reached_outputs(const ParsedModel& model, const GraphBuilder& builder, const Trial& trial, int64_t batch) {
+// at the outputs: each has to have grown with the inputs, and in no other way. Returns those that have not.
+std::vector<Problem> outputs_without_batch(const ParsedModel& model, const GraphBuilder& builder, const Trial& trial, int64_t batch) {
   std::vector<Problem> problems;
   for (const auto& output : model.graph().output()) {
     const ValueId id = builder.find(output.name());
@@ -83,7 +84,14 @@ void check_batch_reached_outputs(const ParsedModel& model, const GraphBuilder& b
                               " is written into the file; export it with a dynamic batch",
                           model.opset});
   }
-  if (!problems.empty()) refuse(model, problems, " for the batch " + std::to_string(batch));
+  return problems;
+}
+
+// Do the inputs differ from what is declared in nothing but batches that the file leaves open?
+bool only_open_batches_differ(const ParsedModel& model, const std::vector<Shape>& declared, std::vector<Shape> shapes) {
+  for (size_t i = 0; i < shapes.size(); ++i)
+    if (!shapes[i].empty() && !model.inputs[i].shape.empty() && model.inputs[i].shape[0] < 0) shapes[i][0] = declared[i][0];
+  return shapes == declared;
 }
 
 // Names in `options` have to be those of something.
@@ -190,29 +198,44 @@ Graph Model::build(const BuildOptions& options, BuildTimes* times) const {
   const std::optional<std::vector<Shape>> declared = declared_shapes(model);
   const bool resized = declared && *declared != shapes;
   check_names(model, options);
-  GraphBuilder builder(model, shapes, options, resized ? &impl_->trial().shapes : nullptr);
-  for (const auto& [name, tensor] : options.constant_inputs) builder.fix_input(name, tensor);
-  builder.lower();
-  if (!builder.problems().empty()) {
+  const bool counts_images = resized && options.batch > 0 && options.input_shapes.empty() && options.outputs.empty();
+  const auto lowered_with = [&](const ShapesByName* followed) {
+    auto made = std::make_unique<GraphBuilder>(model, shapes, options, followed);
+    for (const auto& [name, tensor] : options.constant_inputs) made->fix_input(name, tensor);
+    made->lower();
+    return made;
+  };
+  const auto lost_outputs = [&](const GraphBuilder& made) {
+    return counts_images && made.problems().empty() ? outputs_without_batch(model, made, impl_->trial(), options.batch)
+                                                    : std::vector<Problem>();
+  };
+  // A file whose batch is open means what it says. Exporters have left traces of the batch of one in such files, too; they are followed, as
+  // in files with a fixed batch, only where it cannot be taken at its word.
+  std::unique_ptr<GraphBuilder> builder;
+  if (resized && only_open_batches_differ(model, *declared, shapes)) {
+    builder = lowered_with(nullptr);
+    if (!builder->problems().empty() || !lost_outputs(*builder).empty()) builder.reset();
+  }
+  if (!builder) builder = lowered_with(resized ? &impl_->trial().shapes : nullptr);
+  if (!builder->problems().empty()) {
     std::string circumstance;
     if (resized && impl_->trial().problems.empty()) {
       circumstance = " for the input shape";
       for (size_t i = 0; i < shapes.size(); ++i) circumstance += (i ? ", " : " ") + to_string(shapes[i]);
       circumstance += " (it can for the declared one)";
     }
-    refuse(model, builder.problems(), circumstance);
+    refuse(model, builder->problems(), circumstance);
   }
-  if (resized && options.batch > 0 && options.input_shapes.empty() && options.outputs.empty())
-    check_batch_reached_outputs(model, builder, impl_->trial(), options.batch);
+  if (const auto lost = lost_outputs(*builder); !lost.empty()) refuse(model, lost, " for the batch " + std::to_string(options.batch));
   std::vector<ValueId> keep;
   for (const std::string& name : options.keep_values) {
-    const ValueId id = builder.find(name);
+    const ValueId id = builder->find(name);
     if (id == kNoValue)
       throw Error(ErrorCode::kInvalidArgument,
                   "'" + model.path + "' has no value '" + name + "'; take a name that the file gives to the output of a node");
     keep.push_back(id);
   }
-  Graph graph = builder.take_graph();
+  Graph graph = builder->take_graph();
   const auto lowered = std::chrono::steady_clock::now();
   optimise(graph, keep, options.structure_only);
   if (times) {

@@ -57,6 +57,28 @@ TEST(Rebatch, TargetsThatKnowTheBatch) {
   EXPECT_EQ(output_shape(m, 5), (Shape{5, 12}));
 }
 
+// Positions first and the batch, of one, left to a -1: which axis of the target holds it does not show in the shapes.
+TEST(Rebatch, AFileWithAnOpenBatchMeansWhatItSays) {
+  ModelMaker m;
+  m.input("x", {-1, 5, 6}).ints("merged", {-1, 6}).ints("apart", {5, -1, 3, 2}).filled("w", {6, 6}, 1.0f);
+  m.node("Transpose", {"x"}, {"t"}).set("perm", std::vector<int64_t>{1, 0, 2});
+  m.node("Reshape", {"t", "merged"}, {"r"}).node("MatMul", {"r", "w"}, {"l"}).node("Reshape", {"l", "apart"}, {"a"});
+  m.node("Transpose", {"a"}, {"y"}).set("perm", std::vector<int64_t>{1, 0, 2, 3}).output("y");
+  EXPECT_EQ(output_shape(m, 0), (Shape{1, 5, 3, 2}));
+  const Graph graph = m.build({.input_shapes = {{"x", {4, 5, 6}}}});
+  EXPECT_EQ(graph.value(graph.outputs()[0]).shape, (Shape{4, 5, 3, 2}));
+}
+
+// But a target with the batch of one written into it is still followed.
+TEST(Rebatch, AnOpenBatchThatWasForgotten) {
+  ModelMaker m;
+  m.input("x", {-1, 3, 2, 2}).ints("target", {1, 12}).node("Reshape", {"x", "target"}, {"y"}).output("y");
+  EXPECT_EQ(output_shape(m, 5), (Shape{5, 12}));
+  ModelMaker flat;
+  flat.input("x", {-1, 3, 2, 2}).ints("target", {1, -1}).node("Reshape", {"x", "target"}, {"y"}).output("y");
+  EXPECT_EQ(output_shape(flat, 5), (Shape{5, 12}));
+}
+
 TEST(Rebatch, ClassTokenSlicesAndBoxes) {
   ModelMaker token;  // a constant token in front of each image's patches, and the token taken out again
   token.input("x", {1, 4, 2, 2}).ints("target", {1, 4, 4}).filled("cls", {1, 1, 4}, 1.0f);
