@@ -181,7 +181,7 @@ Json EvaluationSession::settings() const {
           {"rho", s.criterion.rho},
           {"backgrounds", s.criterion.backgrounds},
           {"tile", s.prune.tile},
-          {"recipe", explain_.recipe ? explain_.recipe : "default"},
+          {"recipe", load_method_recipe(kMainMethod, explain_.recipe ? explain_.recipe : "default").options},  // a file may change
           {"generator", explain_.generator ? Json(explain_.generator) : Json(nullptr)},
           {"steps", explain_.steps},
           {"sweep_recipe", sweep_.recipe},
@@ -282,7 +282,7 @@ void EvaluationSession::draw(Json& record, const Task& task, const Explanation& 
   const int width = picture_.fitted.width, height = picture_.fitted.height;
   std::string name = task.method;
   if (!task.variant.empty()) name += "." + task.variant;
-  if (sweep_.seeds.size() > 1) name += ".seed" + std::to_string(task.seed);
+  name += ".seed" + std::to_string(task.seed);  // a later run may bring others into the same folder
   const std::string picture = file_name(entry_->image + (entry_->class_name.empty() ? "" : "." + entry_->class_name));
   const auto put = [&](const char* folder, const std::vector<std::byte>& png) {
     const std::string file = std::string(folder) + "/" + picture + "/" + file_name(name) + ".png";

@@ -42,6 +42,34 @@ void back_to_images(Classifier& classifier, int64_t n, const std::function<void(
   }
 }
 
+std::vector<double> summed_gradients(Classifier& classifier, const Problem& problem, Score score, int64_t n,
+                                     const std::function<void(float*, int64_t)>& make, const std::function<double(int64_t)>& weight,
+                                     const std::function<void(int64_t)>& done) {
+  Backend& backend = classifier.backend();
+  const size_t size = problem.x.size();
+  std::vector<double> sum(size, 0.0);
+  std::vector<float> host;
+  back_to_images(
+      classifier, n,
+      [&](float* input, int64_t first, int64_t count) {
+        host.resize(static_cast<size_t>(count) * size);
+        for (int64_t i = 0; i < count; ++i) make(host.data() + static_cast<size_t>(i) * size, first + i);
+        backend.upload(input, host.data(), host.size());
+      },
+      [&](std::span<float> row, int64_t) { score_gradient(row, problem.label, score); },
+      [&](const float* gradient, int64_t first, int64_t count) {
+        host.resize(static_cast<size_t>(count) * size);
+        backend.download(host.data(), gradient, host.size());
+        for (int64_t i = 0; i < count; ++i) {
+          const double w = weight(first + i);
+          const float* one = host.data() + static_cast<size_t>(i) * size;
+          for (size_t k = 0; k < size; ++k) sum[k] += w * one[k];
+        }
+        done(first + count);
+      });
+  return sum;
+}
+
 std::vector<float> masked_logits(Classifier& classifier, const std::vector<float>& x, const std::vector<float>& background, int64_t n,
                                  const std::function<void(float*, int64_t, int64_t)>& masks) {
   const ClassifierShape& shape = classifier.shape();

@@ -22,6 +22,11 @@ void back_to_images(Classifier& classifier, int64_t n, const std::function<void(
                     const std::function<void(std::span<float> row, int64_t image)>& seed,
                     const std::function<void(const float* gradient, int64_t first, int64_t count)>& take);
 
+// sum_i weight(i) * d score / d image_i [C, H, W] over n images, in double; `make` writes image i. `done` hears how many are through.
+std::vector<double> summed_gradients(Classifier& classifier, const Problem& problem, Score score, int64_t n,
+                                     const std::function<void(float* image, int64_t i)>& make,
+                                     const std::function<double(int64_t i)>& weight, const std::function<void(int64_t through)>& done);
+
 // Logits [n, classes] of pictures under soft masks: m*x + (1-m)*b. `masks(out, first, count)` writes masks [count, H, W], host memory.
 // `background` [C] is a colour.
 std::vector<float> masked_logits(Classifier& classifier, const std::vector<float>& x, const std::vector<float>& background, int64_t n,

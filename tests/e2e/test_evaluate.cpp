@@ -150,6 +150,25 @@ TEST_F(EvaluateTest, ASweepVariesFieldsAndSeeds) {
   }
 }
 
+// Runs with other seeds into one folder: each record keeps the mask it was made with.
+TEST_F(EvaluateTest, MasksOfOtherSeedsLieBesideTheFirst) {
+  for (const char* seed : {"1", "2"}) ASSERT_EQ(run_actmatch(arguments({"--methods", "random", "--seed", seed})).status, 0);
+  std::set<std::string> masks;
+  for (const json& record : records()) masks.insert(record["mask"]);
+  EXPECT_EQ(masks.size(), 4u);
+  EXPECT_LT(json::parse(compare({run_}))["rows"][0]["metrics"]["seed_iou"]["mean"], 1);
+}
+
+TEST_F(EvaluateTest, ARecipeThatHasChangedIsAnotherEvaluation) {
+  const std::string recipe = tmp_ / "mine.json";
+  write(recipe, R"({"steps": 3})");
+  ASSERT_EQ(run_actmatch(arguments({"--methods", "random", "--recipe", recipe})).status, 0);
+  write(recipe, R"({"steps": 4})");
+  const Outcome changed = run_actmatch(arguments({"--methods", "random", "--recipe", recipe}));
+  EXPECT_EQ(changed.status, 1);
+  EXPECT_NE(changed.err.find("another recipe"), std::string::npos) << changed.err;
+}
+
 TEST_F(EvaluateTest, MistakesAreOneLine) {
   const auto fails = [&](const std::vector<std::string>& more, const std::string& words, int status = 1) {
     const Outcome outcome = run_actmatch(arguments(more));

@@ -76,7 +76,6 @@ class IntegratedGradients : public OneByOne {
 
  protected:
   SoftMap map(const Problem& problem, uint64_t, const Steps& steps) override {
-    Backend& backend = classifier_.backend();
     const std::vector<float>& x = problem.x;
     const auto pixels = static_cast<size_t>(problem.pixels(classifier_.shape()));
     std::vector<double> base(problem.colour.begin(), problem.colour.end());
@@ -84,26 +83,15 @@ class IntegratedGradients : public OneByOne {
       base[c] = options_.baseline == Baseline::kZero    ? 0.0
                 : options_.baseline == Baseline::kBlack ? problem.backgrounds.offset[c]
                                                         : base[c];
-    std::vector<double> sum(x.size(), 0.0);
-    std::vector<float> host;
-    back_to_images(
-        classifier_, options_.steps,
-        [&](float* input, int64_t first, int64_t count) {
-          host.clear();
-          for (int64_t n = first; n < first + count; ++n)
-            for (size_t i = 0; i < x.size(); ++i) {
-              const double b = base[i / pixels];
-              host.push_back(static_cast<float>(b + points_.at[static_cast<size_t>(n)] * (x[i] - b)));
-            }
-          backend.upload(input, host.data(), host.size());
+    const std::vector<double> sum = summed_gradients(
+        classifier_, problem, options_.score, options_.steps,
+        [&](float* image, int64_t n) {
+          for (size_t i = 0; i < x.size(); ++i) {
+            const double b = base[i / pixels];
+            image[i] = static_cast<float>(b + points_.at[static_cast<size_t>(n)] * (x[i] - b));
+          }
         },
-        [&](std::span<float> row, int64_t) { score_gradient(row, problem.label, options_.score); },
-        [&](const float* gradient, int64_t first, int64_t count) {
-          host.resize(static_cast<size_t>(count) * x.size());
-          backend.download(host.data(), gradient, host.size());
-          for (size_t i = 0; i < host.size(); ++i) sum[i % x.size()] += points_.weight[static_cast<size_t>(first) + i / x.size()] * host[i];
-          steps(first + count, options_.steps);
-        });
+        [&](int64_t n) { return points_.weight[static_cast<size_t>(n)]; }, [&](int64_t through) { steps(through, options_.steps); });
     std::vector<float> attribution(x.size());
     for (size_t i = 0; i < x.size(); ++i) attribution[i] = static_cast<float>(sum[i] * (x[i] - base[i / pixels]));
     SoftMap found;

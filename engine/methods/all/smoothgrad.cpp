@@ -26,31 +26,19 @@ class SmoothGrad : public OneByOne {
 
  protected:
   SoftMap map(const Problem& problem, uint64_t seed, const Steps& steps) override {
-    Backend& backend = classifier_.backend();
     const std::vector<float>& x = problem.x;
     const auto [low, high] = std::minmax_element(x.begin(), x.end());
     const double sigma = options_.noise * (static_cast<double>(*high) - *low);
-    std::vector<double> sum(x.size(), 0.0);
-    std::vector<float> host;
-    back_to_images(
-        classifier_, options_.samples,
-        [&](float* input, int64_t first, int64_t count) {
-          host.clear();
-          for (int64_t n = first; n < first + count; ++n)
-            for (size_t i = 0; i < x.size(); i += 4) {
-              const auto noise = kernels::normal_block(kernels::random_block(seed, kernels::RandomStream::kMethod, 1, problem.image_index,
-                                                                             static_cast<uint32_t>(n), static_cast<uint32_t>(i / 4)));
-              for (size_t k = 0; k < 4 && i + k < x.size(); ++k) host.push_back(static_cast<float>(x[i + k] + sigma * noise.value[k]));
-            }
-          backend.upload(input, host.data(), host.size());
+    const std::vector<double> sum = summed_gradients(
+        classifier_, problem, options_.score, options_.samples,
+        [&](float* image, int64_t n) {
+          for (size_t i = 0; i < x.size(); i += 4) {
+            const auto noise = kernels::normal_block(kernels::random_block(seed, kernels::RandomStream::kMethod, 1, problem.image_index,
+                                                                           static_cast<uint32_t>(n), static_cast<uint32_t>(i / 4)));
+            for (size_t k = 0; k < 4 && i + k < x.size(); ++k) image[i + k] = static_cast<float>(x[i + k] + sigma * noise.value[k]);
+          }
         },
-        [&](std::span<float> row, int64_t) { score_gradient(row, problem.label, options_.score); },
-        [&](const float* gradient, int64_t first, int64_t count) {
-          host.resize(static_cast<size_t>(count) * x.size());
-          backend.download(host.data(), gradient, host.size());
-          for (size_t i = 0; i < host.size(); ++i) sum[i % x.size()] += host[i];
-          steps(first + count, options_.samples);
-        });
+        [](int64_t) { return 1.0; }, [&](int64_t through) { steps(through, options_.samples); });
     std::vector<float> mean(x.size());
     for (size_t i = 0; i < mean.size(); ++i) mean[i] = static_cast<float>(sum[i] / static_cast<double>(options_.samples));
     SoftMap found;
