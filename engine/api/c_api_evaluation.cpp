@@ -1,4 +1,4 @@
-// The C interface, part two: evaluations.
+// The C interface: evaluations.
 #include <nlohmann/json.hpp>
 
 #include "engine/api/comparison.h"

@@ -53,10 +53,12 @@ int sign_of(Direction direction) { return direction == Direction::kUp ? 1 : dire
 
 Json finite_or_null(double value) { return std::isfinite(value) ? Json(value) : Json(nullptr); }
 
-// A file's name for any text: what may stand in names stays, the rest becomes '-'; a checksum keeps different texts apart.
+// A file's name for any text: of a path the last part, of that what may stand in names, '-' for the rest; a checksum keeps different texts
+// apart.
 std::string file_name(const std::string& text) {
   std::string name;
-  for (const char c : text) name += std::isalnum(static_cast<unsigned char>(c)) || c == '.' || c == '_' || c == '-' ? c : '-';
+  for (const char c : text.substr(text.rfind('/') + 1))
+    name += std::isalnum(static_cast<unsigned char>(c)) || c == '.' || c == '_' || c == '-' ? c : '-';
   if (name == text && name.size() < 100) return name;
   const auto bytes = std::as_bytes(std::span(text.data(), text.size()));
   return name.substr(0, 80) + "-" + sha256_hex(bytes).substr(0, 8);

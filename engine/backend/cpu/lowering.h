@@ -210,6 +210,7 @@ void build_reduce(Lowering&);
 void build_unary(Lowering&);
 void build_swish(Lowering&, size_t x);  // of input x of the node, which is its product with its sigmoid
 void build_binary(Lowering&);
+bool build_binary_with_channels(Lowering&, BinaryKind, size_t x);  // false: not of that form, or in another layout
 void build_softmax(Lowering&);
 void build_concat(Lowering&);
 void build_reshape(Lowering&);
