@@ -1,6 +1,8 @@
 // Small ONNX files made in a test, without a file: inputs, initializers and nodes by name.
 #pragma once
 
+#include <gtest/gtest.h>
+
 #include <cstring>
 #include <initializer_list>
 #include <string>
@@ -142,6 +144,12 @@ std::string error_text(Action action, ErrorCode* code = nullptr) {
   return {};
 }
 
+// `text` is one line and holds all of `parts`.
+inline void expect_all(const std::string& text, std::initializer_list<const char*> parts) {
+  for (const char* part : parts) EXPECT_NE(text.find(part), std::string::npos) << "'" << part << "' is not in: " << text;
+  EXPECT_EQ(text.find('\n'), std::string::npos) << text;
+}
+
 // Output 0 of a file all of whose inputs are initializers: import computes it.
 inline Tensor computed(const ModelMaker& maker) {
   const Graph graph = maker.build();
@@ -154,6 +162,12 @@ template <class T>
 std::vector<T> elements(const Tensor& tensor) {
   const auto view = tensor.view<T>();
   return {view.begin(), view.end()};
+}
+
+// Output 0 of such a file, as floats.
+inline std::vector<float> result_of(const Model& model) {
+  const Graph graph = model.build();
+  return elements<float>(*graph.value(graph.outputs().at(0)).constant);
 }
 
 }  // namespace actmatch::onnx_import

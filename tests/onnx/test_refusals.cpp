@@ -14,11 +14,6 @@ namespace {
 
 using testing::Test;
 
-void expect_all(const std::string& text, std::initializer_list<const char*> parts) {
-  for (const char* part : parts) EXPECT_NE(text.find(part), std::string::npos) << "'" << part << "' is not in: " << text;
-  EXPECT_EQ(text.find('\n'), std::string::npos) << text;
-}
-
 ModelMaker small() {
   ModelMaker m;
   m.input("x", {-1, 1, 4, 4}).filled("w", {2, 1, 3, 3}, 0.5f).node("Conv", {"x", "w"}, {"y"}, "c1").output("y");
