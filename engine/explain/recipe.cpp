@@ -82,6 +82,7 @@ void read_area(const Json& json, const std::string& origin, AreaSchedule& a) {
   r.boolean("enabled", a.enabled);
   r.number("start", a.start, 1e-6, 1);
   r.number("end", a.end, 1e-6, 1);
+  r.number("ranking", a.ranking, 0, 1);
   r.number("until", a.until, 0, 1);
   r.number("shrink", a.shrink, 0.01, 1);
   r.number("grow", a.grow, 1, 100);

@@ -23,6 +23,7 @@ struct AreaSchedule {
   double grow = 1.03;        //   times this while it does not
   double keep = 0.95;        // the label counts as held while p_y(e) >= keep * p_y(x)
   double temperature = 0.5;  // of the soft mask, in logits
+  double ranking = 0.0;      // share of the fall's steps in which areas between `start` and `end` take turns instead
 };
 
 enum class RobustForm { kCrossEntropy, kKl, kMargin };

@@ -29,10 +29,16 @@ int64_t fall_steps_of(const Recipe& r) {
 }
 double progress(int64_t step, int64_t fall_steps) { return std::min(1.0, static_cast<double>(step) / static_cast<double>(fall_steps)); }
 
+// The area of each step before the controller takes over.
 std::vector<double> fall_of(const AreaSchedule& area, int64_t fall_steps, int64_t steps) {
+  const auto ranking = static_cast<int64_t>(std::llround(area.ranking * static_cast<double>(fall_steps)));
   std::vector<double> fall;
-  for (int64_t t = 0; t < std::min(fall_steps, steps + 1); ++t)
-    fall.push_back(area.start * std::pow(area.end / area.start, progress(t, fall_steps)));
+  for (int64_t t = 0; t < std::min(fall_steps, steps + 1); ++t) {
+    // The multiples of the golden ratio fill an interval evenly, however many of them are taken.
+    const double golden = static_cast<double>(t + 1) * 0.6180339887498949;
+    const double share = t < ranking ? 1.0 - (golden - std::floor(golden)) : progress(t - ranking, fall_steps - ranking);
+    fall.push_back(t < ranking ? area.end + share * (area.start - area.end) : area.start * std::pow(area.end / area.start, share));
+  }
   return fall;
 }
 

@@ -48,6 +48,32 @@ TEST(Schedule, HardMaskHasExactlyTheScheduledArea) {
   EXPECT_EQ(mask.best, smallest);
 }
 
+// Areas of a recipe that ranks: spread evenly over all of the range, then the fall from its beginning.
+TEST(Schedule, AreasTakeTurnsWhileRanking) {
+  ObjectiveBench bench;
+  Recipe r = still_recipe();
+  r.weights.ce = 1;
+  r.steps = 24;
+  r.learning_rate = 0.01;
+  r.area.start = 0.9, r.area.end = 0.1, r.area.ranking = 2.0 / 3, r.area.until = 1;
+  std::vector<double> areas;
+  Optimiser(bench.classifier, r).run(bench.problem, kSeed, [&](const Progress& p) {
+    areas.push_back(p.area);
+    return true;
+  });
+  ASSERT_EQ(areas.size(), 24u);
+  std::vector<double> turns(areas.begin() + 1, areas.begin() + 16);  // the first step has `start`, as ever
+  std::sort(turns.begin(), turns.end());
+  EXPECT_GE(turns.front(), 0.1);
+  EXPECT_LE(turns.back(), 0.9 + 1.0 / kPixels);
+  EXPECT_LT(turns.front(), 0.1 + 0.8 / 8);
+  EXPECT_GT(turns.back(), 0.9 - 0.8 / 8);
+  for (size_t i = 1; i < turns.size(); ++i) EXPECT_LT(turns[i] - turns[i - 1], 0.8 / 8) << i;  // twice the mean distance of 16
+  for (size_t i = 16; i < 24; ++i)
+    EXPECT_NEAR(areas[i], 0.9 * std::pow(0.1 / 0.9, static_cast<double>(i - 16) / 8), 1.0 / kPixels)
+        << "a whole number of pixels, step " << i;
+}
+
 TEST(Schedule, MasksStayWithinWhatIsAllowed) {
   ObjectiveBench bench;
   bench.problem.allowed.assign(kPixels, 0);

@@ -21,7 +21,7 @@ std::string refusal(const std::string& text, bool robust = false) {
 
 TEST(Recipe, BuiltInOnesParse) {
   const auto names = recipe_names();
-  EXPECT_EQ(names, (std::vector<std::string>{"default", "paper"}));
+  EXPECT_EQ(names, (std::vector<std::string>{"default", "paper", "ranking"}));
   for (const std::string& name : names)
     for (bool robust : {false, true}) EXPECT_EQ(load_recipe(name, robust).name, name);
 }
@@ -92,7 +92,7 @@ TEST(Recipe, EveryKeyIsReadIntoItsField) {
     "generator": {"kind": "csae", "cell": 5, "smooth": false, "initial_logit": 0.75},
     "taps": {"limit": 3, "names": ["a", "b"], "distances": ["kl", "kl-positions", "cosine", "mse", "standardised-mse"], "weights": [1, 0]},
     "weights": {"act": 1, "kl": 2, "ce": 3, "margin": 4, "area": 5, "bin": 6, "tv": 7, "rob": 8, "nec": 9},
-    "area_schedule": {"enabled": false, "start": 0.9, "end": 0.1, "until": 0.2, "shrink": 0.5, "grow": 2, "keep": 0.3, "temperature": 4}
+    "area_schedule": {"enabled": false, "start": 0.9, "end": 0.1, "ranking": 0.7, "until": 0.2, "shrink": 0.5, "grow": 2, "keep": 0.3, "temperature": 4}
   })",
                                     "all", false);
   EXPECT_EQ(r.name, "all");
@@ -116,8 +116,9 @@ TEST(Recipe, EveryKeyIsReadIntoItsField) {
   const LossWeights& w = r.weights;
   EXPECT_EQ(std::vector<double>({w.act, w.kl, w.ce, w.margin, w.area, w.bin, w.tv, w.rob, w.nec}),
             std::vector<double>({1, 2, 3, 4, 5, 6, 7, 8, 9}));
-  EXPECT_EQ(std::vector<double>({r.area.start, r.area.end, r.area.until, r.area.shrink, r.area.grow, r.area.keep, r.area.temperature}),
-            std::vector<double>({0.9, 0.1, 0.2, 0.5, 2, 0.3, 4}));
+  const AreaSchedule& a = r.area;
+  EXPECT_EQ(std::vector<double>({a.start, a.end, a.ranking, a.until, a.shrink, a.grow, a.keep, a.temperature}),
+            std::vector<double>({0.9, 0.1, 0.7, 0.2, 0.5, 2, 0.3, 4}));
   EXPECT_FALSE(r.area.enabled);
   for (const char* name : {"kl", "kl-positions", "cosine", "mse", "standardised-mse"}) EXPECT_STREQ(name_of(tap_distance_kind(name)), name);
   expect_mentions(error_of([] { tap_distance_kind("l1"); }), {"l1", "standardised-mse"});
