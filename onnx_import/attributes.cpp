@@ -57,6 +57,12 @@ std::vector<float> AttributeReader::numbers(const char* name) const {
   return {attribute->floats().begin(), attribute->floats().end()};
 }
 
+std::vector<std::string> AttributeReader::texts(const char* name) const {
+  const AttributeProto* attribute = find(name, AttributeProto::STRINGS);
+  if (!attribute) return {};
+  return {attribute->strings().begin(), attribute->strings().end()};
+}
+
 const onnx::TensorProto* AttributeReader::tensor(const char* name) const {
   const AttributeProto* attribute = find(name, AttributeProto::TENSOR);
   return attribute ? &attribute->t() : nullptr;

@@ -29,6 +29,7 @@ class AttributeReader {
   std::vector<int64_t> integers(const char* name, int64_t low = std::numeric_limits<int64_t>::min(),
                                 int64_t high = std::numeric_limits<int64_t>::max()) const;
   std::vector<float> numbers(const char* name) const;
+  std::vector<std::string> texts(const char* name) const;
   const onnx::TensorProto* tensor(const char* name) const;   // null when absent
   const onnx::GraphProto& graph(const char* name) const;     // throws when absent
   void ignore(const char* name) const { (void)find(name); }  // for attributes that mean nothing here

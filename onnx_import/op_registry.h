@@ -18,7 +18,7 @@ struct OpEntry {
   void (*lower)(NodeContext&);
 };
 
-// All entries, sorted by operator name and opset; defined in ops/register_ops.cpp.
+// All entries, sorted by domain, operator name and opset; defined in ops/register_ops.cpp.
 std::span<const OpEntry> all_entries();
 
 // The entry for a node, or null with the reason (and the cure) in `reason`.

@@ -158,7 +158,8 @@ Built build(ModelSession& session, const std::vector<Tensor>& inputs, const std:
     return attempt == 0 || (attempt == 1 && declared[i].dtype == DType::kF32) || (attempt == 2 && i == 0);
   };
   std::exception_ptr first;
-  for (int attempt = 0; attempt < 4; ++attempt) {
+  const int attempts = gradient.empty() ? 4 : 3;  // what is constant has no gradient
+  for (int attempt = 0; attempt < attempts; ++attempt) {
     Built built;
     onnx_import::BuildOptions options;
     for (size_t i = 0; i < inputs.size(); ++i) {

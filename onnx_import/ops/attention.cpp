@@ -141,6 +141,63 @@ void lower_attention(NodeContext& c) {
   c.alias(mode == 0 ? raw : mode == 1 ? capped : mode == 2 ? (infinite == kNoValue ? biased : infinite) : weights, 3);
 }
 
+namespace {
+
+// softmax(q k' / sqrt(size) + bias) v of batch x length x (heads * size) each, and what ONNX Runtime's operators leave to options.
+void plain_attention(NodeContext& c, ValueId query, ValueId key, ValueId value, ValueId bias) {
+  const int64_t heads = c.attributes.integer("num_heads", 0, 1);
+  c.attributes.ignore("mask_filter_value");
+  if (c.attributes.flag("unidirectional", false))
+    throw Unsupported("attention to what came before alone (unidirectional) is not supported");
+  for (size_t i = 1; i < c.output_count(); ++i) c.refuse_output(i, "of keys and values");
+  const ValueId q = split_heads(c, query, heads), k = split_heads(c, key, heads), v = split_heads(c, value, heads);
+  const float given = c.attributes.number("scale", 0.0f);
+  const float scale = given == 0.0f ? 1.0f / std::sqrt(static_cast<float>(c.shape(q)[3])) : given;
+  ValueId scores = c.step(MatMulAttrs{false, true}, {multiply(c, q, c.scalar(scale)), k});
+  if (bias != kNoValue) scores = add(c, scores, bias);
+  c.alias(join_heads(c, c.step(MatMulAttrs{}, {c.step(SoftmaxAttrs{3, false}, {scores}), v})));
+}
+
+void refuse_inputs(const NodeContext& c, std::initializer_list<size_t> inputs) {
+  for (size_t i : inputs)
+    if (c.has(i)) throw Unsupported("its input " + std::to_string(i) + " (a mask or past keys and values) is not supported");
+}
+
+}  // namespace
+
+// Query, key and value are one product of the input.
+void lower_microsoft_attention(NodeContext& c) {
+  refuse_inputs(c, {3, 4, 6});
+  const ValueId x = c.input(0), weights = c.input(1);
+  if (c.rank(x) != 3 || c.rank(weights) != 2) throw Unsupported("its input must have three axes and its weights two");
+  std::vector<int64_t> sizes = c.attributes.integers("qkv_hidden_sizes", 1, AttributeReader::kLargest);
+  const int64_t columns = c.shape(weights)[1];
+  if (sizes.empty()) sizes.assign(3, columns / 3);
+  if (sizes.size() != 3 || sizes[0] + sizes[1] + sizes[2] != columns)
+    throw Unsupported("its weights " + to_string(c.shape(weights)) + " do not divide into those of query, key and value");
+  ValueId all = c.step(MatMulAttrs{}, {x, weights});
+  if (c.has(2)) all = add(c, all, c.input(2));
+  plain_attention(c, slice(c, all, 2, 0, sizes[0]), slice(c, all, 2, sizes[0], sizes[1]), slice(c, all, 2, sizes[0] + sizes[1], sizes[2]),
+                  c.has(5) ? c.input(5) : kNoValue);
+}
+
+void lower_microsoft_multi_head_attention(NodeContext& c) {
+  refuse_inputs(c, {4, 6, 7, 8, 9});
+  ValueId query = c.input(0);
+  if (!c.has(1) || !c.has(2)) throw Unsupported("keys and values packed with the query are not supported");
+  ValueId key = c.input(1), value = c.input(2);
+  if (c.rank(query) != 3 || c.rank(key) != 3 || c.rank(value) != 3) throw Unsupported("query, key and value must have three axes");
+  if (c.has(3)) {
+    const ValueId bias = c.input(3);
+    const int64_t q = c.shape(query)[2], k = c.shape(key)[2], v = c.shape(value)[2];
+    if (c.shape(bias) != Shape{q + k + v}) throw Unsupported("its bias has the shape " + to_string(c.shape(bias)));
+    query = add(c, query, slice(c, bias, 0, 0, q));
+    key = add(c, key, slice(c, bias, 0, q, k));
+    value = add(c, value, slice(c, bias, 0, q + k, v));
+  }
+  plain_attention(c, query, key, value, c.has(5) ? c.input(5) : kNoValue);
+}
+
 // Pairs of features turned by an angle that depends on the position.
 void lower_rotary_embedding(NodeContext& c) {
   const AttributeReader& a = c.attributes;

@@ -44,6 +44,21 @@ void lower_microsoft_fused_conv(NodeContext& c) {
   c.alias(activated(c, y));
 }
 
+// activation(Gemm(A, B, C))
+void lower_microsoft_fused_gemm(NodeContext& c) {
+  const MatMulAttrs attrs{c.attributes.flag("transA", false), c.attributes.flag("transB", false)};
+  if (c.rank(c.input(0)) != 2 || c.rank(c.input(1)) != 2) throw Unsupported("its operands must be matrices");
+  const auto scaled = [&](ValueId x, float factor) { return factor == 1.0f ? x : multiply(c, x, c.scalar(factor)); };
+  ValueId y = scaled(c.step(attrs, {c.input(0), c.input(1)}), c.attributes.number("alpha", 1.0f));
+  if (c.has(2)) y = add(c, y, scaled(c.input(2), c.attributes.number("beta", 1.0f)));
+  for (const char* name : {"activation_alpha", "activation_beta", "activation_gamma"})
+    if (c.attributes.number(name, 0.0f) != 0.0f && c.attributes.text("activation", "") != "LeakyRelu")
+      throw Unsupported(std::string("attribute '") + name + "' is not supported");
+  if (c.attributes.text("activation", "") == "LeakyRelu")
+    return c.result(UnaryAttrs{UnaryKind::kLeakyRelu, c.attributes.number("activation_alpha", 0.01f)}, {y});
+  c.alias(activated(c, y));
+}
+
 // alpha A' B', each transposed where it says so.
 void lower_microsoft_fused_mat_mul(NodeContext& c) {
   if (c.attributes.flag("transBatchA", false) || c.attributes.flag("transBatchB", false))

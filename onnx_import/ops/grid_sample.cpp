@@ -53,8 +53,9 @@ struct Neighbour {
 std::vector<Neighbour> neighbours(NodeContext& c, const Coordinate& at, const std::string& mode, const std::string& padding) {
   ValueId p = at.position;
   if (mode == "nearest") p = unary(c, UnaryKind::kRound, p);
-  if (padding == "border") p = clipped(c, p, 0, static_cast<double>(at.extent - 1));
-  if (padding == "reflection") p = reflected(c, p, at.low, at.high);
+  // Cubic kernels lie where the grid says, outside as well: there only the neighbours are moved inside, as PyTorch and ONNX Runtime do it.
+  if (padding == "border" && mode != "cubic") p = clipped(c, p, 0, static_cast<double>(at.extent - 1));
+  if (padding == "reflection" && mode != "cubic") p = reflected(c, p, at.low, at.high);
   const ValueId base = mode == "nearest" ? unary(c, UnaryKind::kRound, p) : floor_of(c, p);
   const ValueId fraction = mode == "nearest" ? kNoValue : subtract(c, p, base);
   std::vector<Neighbour> all;

@@ -34,8 +34,10 @@ void lower_loop(NodeContext& c) {
   for (size_t i = 2; i < c.input_count(); ++i) carried.push_back(c.input(i));
   const size_t stacked = c.output_count() > carried.size() ? c.output_count() - carried.size() : 0;
   std::vector<std::vector<ValueId>> stacks(stacked);
+  const auto too_many = [] { throw Unsupported("it turns more than " + std::to_string(kMostTurns) + " times, the limit here"); };
+  const Tensor* last_condition = nullptr;
   for (int64_t turn = 0; turn < most && go_on; ++turn) {
-    if (turn == kMostTurns) throw Unsupported("it turns more than " + std::to_string(kMostTurns) + " times, the limit here");
+    if (turn == kMostTurns) too_many();
     std::vector<ValueId> inputs{c.constant(Tensor::scalar(turn)), c.constant(Tensor::scalar<uint8_t>(1))};
     inputs.insert(inputs.end(), carried.begin(), carried.end());
     const std::vector<ValueId> results = c.body("body", std::to_string(turn), inputs);
@@ -43,6 +45,10 @@ void lower_loop(NodeContext& c) {
       throw Unsupported("its body has " + std::to_string(results.size()) + " outputs in place of " +
                         std::to_string(1 + carried.size() + stacked) + "; the file is damaged");
     go_on = constant_truth(c, results[0], "its condition");
+    // What hands its condition on, or takes it from outside, turns as often as it is allowed to: no need to try.
+    const Tensor* condition = c.constant(results[0]);
+    if (go_on && most > kMostTurns && (results[0] == inputs[1] || condition == last_condition)) too_many();
+    last_condition = condition;
     for (size_t i = 0; i < carried.size(); ++i) carried[i] = results[1 + i];
     for (size_t i = 0; i < stacked; ++i) stacks[i].push_back(results[1 + carried.size() + i]);
   }

@@ -117,6 +117,8 @@ void lower_is_inf(NodeContext& c);
 // attention.cpp
 void lower_attention(NodeContext& c);
 void lower_rotary_embedding(NodeContext& c);
+void lower_microsoft_attention(NodeContext& c);
+void lower_microsoft_multi_head_attention(NodeContext& c);
 
 // cumulative.cpp
 void lower_cum_sum(NodeContext& c);
@@ -166,6 +168,11 @@ void lower_center_crop_pad(NodeContext& c);
 void lower_lp_pool(NodeContext& c);
 void lower_global_lp_pool(NodeContext& c);
 
+// recurrent.cpp
+void lower_rnn(NodeContext& c);
+void lower_gru(NodeContext& c);
+void lower_lstm(NodeContext& c);
+
 // scatter.cpp
 void lower_scatter_elements_9(NodeContext& c);
 void lower_scatter_elements_16(NodeContext& c);
@@ -199,6 +206,7 @@ void lower_split_to_sequence(NodeContext& c);
 
 // fused.cpp
 void lower_microsoft_fused_conv(NodeContext& c);
+void lower_microsoft_fused_gemm(NodeContext& c);
 void lower_microsoft_fused_mat_mul(NodeContext& c);
 void lower_microsoft_skip_layer_normalization(NodeContext& c);
 

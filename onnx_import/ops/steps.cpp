@@ -28,6 +28,9 @@ ValueId slice(NodeContext& c, ValueId x, size_t axis, int64_t start, int64_t siz
 
 ValueId concat(NodeContext& c, std::vector<ValueId> parts, size_t axis) {
   const ValueId first = parts.at(0);
+  for (ValueId part : parts)
+    if (c.shape(part).size() <= axis)
+      throw Unsupported("it joins a tensor of the shape " + to_string(c.shape(part)) + " along axis " + std::to_string(axis));
   std::erase_if(parts, [&](ValueId part) { return c.shape(part)[axis] == 0; });  // empty parts only trouble the backends
   if (parts.empty()) return first;
   if (parts.size() == 1) return parts[0];

@@ -423,6 +423,27 @@ std::vector<Case> cases() {
     s.input("sin", {n, length, pairs});
     s.node("RotaryEmbedding", {"x", "cos", "sin"}).set("rotary_embedding_dim", 2 * pairs).set("interleaved", s.random.integer(0, 1));
   });
+  for (const std::string op : {"RNN", "GRU", "LSTM"})
+    more(op, [op](Sample& s) {
+      s.opset(14);
+      const int64_t gates = op == "RNN" ? 1 : op == "GRU" ? 3 : 4, layout = s.random.integer(0, 1), directions = s.random.integer(1, 2);
+      const int64_t steps = s.random.integer(1, 3), n = s.random.integer(1, 2), in = s.random.integer(1, 3), h = s.random.integer(1, 3);
+      const auto state = [&] { return layout ? Shape{n, directions, h} : Shape{directions, n, h}; };
+      s.input("x", layout ? Shape{n, steps, in} : Shape{steps, n, in});
+      s.input("w", {directions, gates * h, in}, -1, 1);
+      s.input("r", {directions, gates * h, h}, -1, 1);
+      s.input("b", {directions, 2 * gates * h}, -1, 1);
+      s.input("h", state());
+      std::vector<std::string> inputs{"x", "w", "r", "b", "", "h"};
+      if (op == "LSTM") {
+        s.input("c", state());
+        s.input("p", {directions, 3 * h}, -1, 1);
+        inputs.insert(inputs.end(), {"c", "p"});
+      }
+      s.node(op, inputs).set("hidden_size", h).set("layout", layout).set("direction", directions == 2 ? "bidirectional" : "reverse");
+      if (op == "GRU") s.model.set("linear_before_reset", s.random.integer(0, 1));
+      if (op == "LSTM") s.model.set("input_forget", s.random.integer(0, 1));
+    });
   more("OneHot of values", [](Sample& s) {
     s.input("values", {2});
     s.model.ints("indices", {0, -1, 2}).ints("depth", {}, {3});

@@ -219,6 +219,12 @@ TEST(Refusals, HugeTables) {
   range.ints("from", {}, {0}).ints("to", {}, {int64_t{1} << 40}).ints("by", {}, {1});
   range.node("Range", {"from", "to", "by"}, {"y"}, "r").output("y");
   expect_all(error_text([&] { range.build(); }), {"'r'", "elements"});
+  for (float depth : {std::numeric_limits<float>::quiet_NaN(), 1e30f, 0.0f}) {
+    ModelMaker hot;
+    hot.ints("at", {1}).floats("depth", {1}, {depth}).floats("values", {2}, {0, 1});
+    hot.node("OneHot", {"at", "depth", "values"}, {"y"}, "h").output("y");
+    expect_all(error_text([&] { hot.build(); }), {"'h'", "depth", "out of range"});
+  }
   ModelMaker many;
   many.ints("shape", {1 << 24});
   for (char i = '0'; i < '8'; ++i)

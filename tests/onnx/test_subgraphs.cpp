@@ -203,6 +203,13 @@ TEST(ControlFlow, LoopOverAConstant) {
   ModelMaker endless = m;
   endless.proto.mutable_graph()->mutable_node(0)->set_input(0, "");
   expect_all(error_text([&] { endless.build(); }), {"'loop' (Loop", "turns", "limit"});
+  ModelMaker long_one = m;  // its condition comes from outside
+  long_one.initializer("always", {}, onnx::TensorProto::BOOL)->add_int32_data(1);
+  long_one.ints("many", {}, {int64_t{1} << 40});
+  auto& loop = *long_one.proto.mutable_graph()->mutable_node(0);
+  loop.set_input(0, "many");
+  loop.mutable_attribute(0)->mutable_g()->mutable_output(0)->set_name("always");
+  expect_all(error_text([&] { long_one.build(); }), {"'loop' (Loop", "turns", "limit"});
 }
 
 // Two turns inside of three.

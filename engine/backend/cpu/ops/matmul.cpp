@@ -1,8 +1,8 @@
 // Matrix products over leading batch axes that broadcast: y[b] = A[b] B[b] + bias. Many rows times frozen weights (tokens through a linear
 // layer) are one product on gemm.cpp; everything else is a oneDNN sgemm a matrix. How sgemm sums depends on the number of rows it is given,
-// and a picture's numbers must not depend on how many others are in the batch. So there a plain matrix goes through in blocks of one size:
-// the rows of one picture where it has several (one picture's behind the other's), and a fixed few where a row is a picture, as in a
-// classifier's head.
+// and a picture's numbers must not depend on how many others are in the batch. So there a plain matrix goes through picture by picture,
+// where one has several rows (one picture's behind the other's), and by a product of our own where a row is a picture, as in a classifier's
+// head.
 #include <oneapi/dnnl/dnnl.h>
 
 #include <algorithm>
@@ -10,6 +10,7 @@
 
 #include "engine/backend/cpu/loops.h"
 #include "engine/backend/cpu/ops/gemm.h"
+#include "engine/backend/cpu/ops/thin_product.h"
 #include "engine/backend/lowering_rules.h"
 #include "engine/core/error.h"
 
@@ -33,39 +34,20 @@ MatMulSizes sizes_of(const MatMulAttrs& attrs, const Shape& a, const Shape& b, c
   return s;
 }
 
-// sgemm treats all rows of a block of this size alike, with AVX2 and with AVX-512 (a test looks); not so those of 8 or 32. Sixteen would do
-// too, but most blocks hold the one or two pictures of a step.
-constexpr int64_t kPictures = 4;
-
-// Rows that go through sgemm together; M: of the whole matrix.
-int64_t rows_of_block(const Graph& graph, int64_t M) {
+// The rows of one picture, which go through sgemm together; 0 where a row is a picture. M: of the whole matrix.
+int64_t rows_of_picture(const Graph& graph, int64_t M) {
   for (ValueId input : graph.inputs()) {
     const Shape& shape = graph.value(input).shape;
     const int64_t pictures = shape.empty() ? 1 : shape[0];
     if (pictures > 0 && M % pictures == 0 && M > pictures) return M / pictures;
   }
-  return kPictures;
+  return 0;
 }
 
 void gemm(bool ta, bool tb, int64_t M, int64_t N, int64_t K, const float* a, const float* b, float* c, bool accumulate) {
   const int64_t lda = ta ? M : K, ldb = tb ? K : N;
   const dnnl_status_t status = dnnl_sgemm(ta ? 'T' : 'N', tb ? 'T' : 'N', M, N, K, 1.0f, a, lda, b, ldb, accumulate ? 1.0f : 0.0f, c, N);
   ACTMATCH_CHECK(status == dnnl_success, "matrix product failed");
-}
-
-// The same without ta, `block` rows at a time: a row's result is the same in whatever company it comes. `spare`: block * (K + N) floats
-// where the last block is not full.
-void gemm_by_rows(bool tb, int64_t M, int64_t N, int64_t K, const float* a, const float* b, float* c, bool accumulate, int64_t block,
-                  float* spare) {
-  const int64_t whole = M / block * block, rest = M - whole;
-  for (int64_t row = 0; row < whole; row += block) gemm(false, tb, block, N, K, a + row * K, b, c + row * N, accumulate);
-  if (rest == 0) return;
-  float *spare_a = spare, *spare_c = spare + block * K;
-  std::fill_n(spare, block * (K + N), 0.0f);
-  std::copy_n(a + whole * K, rest * K, spare_a);
-  if (accumulate) std::copy_n(c + whole * N, rest * N, spare_c);
-  gemm(false, tb, block, N, K, spare_a, b, spare_c, accumulate);
-  std::copy_n(spare_c, rest * N, c + whole * N);
 }
 
 class MatMulStep : public Step {
@@ -100,12 +82,8 @@ class MatMulStep : public Step {
       s.dbias_.slot = s.bias_;
       s.grads.push_back(&s.dbias_);
     }
-    if (l.input_shape(0).size() == 2 && !s.attrs_.transpose_a) s.block_ = rows_of_block(l.graph(), s.sizes_.M);
-    if (s.block_ > 0 && s.sizes_.M % s.block_ != 0) {
-      const auto bytes = static_cast<size_t>(s.block_ * (s.sizes_.K + s.sizes_.N)) * sizeof(float);
-      s.forward_spare_ = s.add_scratch(bytes, Scratch::When::kForward);
-      if (s.da_) s.backward_spare_ = s.add_scratch(bytes, Scratch::When::kBackward);
-    }
+    s.plain_ = l.input_shape(0).size() == 2 && !s.attrs_.transpose_a;
+    if (s.plain_) s.block_ = rows_of_picture(l.graph(), s.sizes_.M);
     l.add_step(std::move(step));
   }
 
@@ -121,8 +99,8 @@ class MatMulStep : public Step {
         continue;
       }
       const float *a = a_->f32() + sizes_.a_index[i] * M * K, *b = b_->f32() + sizes_.b_index[i] * K * N;
-      if (block_ > 0)
-        gemm_by_rows(attrs_.transpose_b, M, N, K, a, b, y, bias_ != nullptr, block_, spare(forward_spare_));
+      if (plain_)
+        by_rows({y, a, b, M, N, K, attrs_.transpose_b, bias_ != nullptr});
       else
         gemm(attrs_.transpose_a, attrs_.transpose_b, M, N, K, a, b, y, bias_ != nullptr);
     }
@@ -144,8 +122,8 @@ class MatMulStep : public Step {
         float* da = a_->grad + sizes_.a_index[i] * M * K;
         if (attrs_.transpose_a)  // da' (K x M) = op(B) dy'
           gemm(attrs_.transpose_b, true, K, M, N, b, dy, da, true);
-        else if (block_ > 0)
-          gemm_by_rows(!attrs_.transpose_b, M, K, N, dy, b, da, true, block_, spare(backward_spare_));
+        else if (plain_)
+          by_rows({da, dy, b, M, K, N, !attrs_.transpose_b, true});
         else
           gemm(false, !attrs_.transpose_b, M, K, N, dy, b, da, true);
       }
@@ -161,18 +139,26 @@ class MatMulStep : public Step {
           for (int64_t c = 0; c < N; ++c) bias_->grad[c] += dy[r * N + c];
     }
   }
-  std::string implementation() const override { return block_ > 0 ? "sgemm, " + std::to_string(block_) + " rows at a time" : "sgemm"; }
+  std::string implementation() const override {
+    if (!plain_) return "sgemm";
+    return block_ > 0 ? "sgemm, " + std::to_string(block_) + " rows at a time" : "rows that are pictures";
+  }
 
  private:
-  static float* spare(const Scratch* scratch) { return scratch ? reinterpret_cast<float*>(scratch->data) : nullptr; }
+  // A row's result is the same in whatever company it comes.
+  void by_rows(const ThinProduct& p) const {
+    if (block_ == 0) return run(p);
+    for (int64_t row = 0; row < p.M; row += block_)
+      gemm(false, p.turned, block_, p.N, p.K, p.a + row * p.K, p.b, p.c + row * p.N, p.accumulate);
+  }
 
   MatMulAttrs attrs_;
   MatMulSizes sizes_;
   Activation activation_;
   Slot *a_ = nullptr, *b_ = nullptr, *bias_ = nullptr, *y_ = nullptr;
   GradTarget da_, db_, dbias_;
-  int64_t block_ = 0;  // 0: matrix by matrix
-  Scratch *forward_spare_ = nullptr, *backward_spare_ = nullptr;
+  bool plain_ = false;  // a matrix whose rows belong to pictures; otherwise it goes matrix by matrix
+  int64_t block_ = 0;
 };
 
 // All rows of A times one frozen matrix.
