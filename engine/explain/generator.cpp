@@ -12,7 +12,7 @@ GeneratorKind generator_kind(const std::string& name) {
   if (name == "csae") return GeneratorKind::kCsae;
   if (name == "unet") return GeneratorKind::kUnet;
   if (name == "grid") return GeneratorKind::kGrid;
-  throw Error(ErrorCode::kInvalidArgument, "there is no generator '" + name + "'; use csae, unet or grid");
+  throw Error(ErrorCode::kInvalidArgument, "there is no generator '" + name + "'; use csae, unet or grid, or the .onnx file of a trained explainer");
 }
 
 const char* name_of(GeneratorKind kind) {
@@ -31,7 +31,7 @@ constexpr int64_t kMultiple = int64_t{1} << kStages;
 
 class Builder {
  public:
-  Builder(Generator& g, int64_t batch, uint64_t seed) : g_(g), batch_(batch), seed_(seed) {}
+  Builder(Generator& g, int64_t instances, uint64_t seed) : g_(g), instances_(instances), seed_(seed) {}
 
   // Uniform in +-bound, reproducible from (seed, number of the tensor, index).
   Tensor uniform(Shape shape, float bound) {
@@ -45,14 +45,14 @@ class Builder {
     ++tensors_;
     return t;
   }
-  // In a batch, each image has a parameter of its own, and all of them begin alike: as for one image.
+  // Each instance has a parameter of its own, and all of them begin alike: as for one image.
   ValueId parameter(const std::string& name, Tensor initial) {
     g_.parameters += initial.count();
-    if (batch_ == 1) return g_.graph.add_parameter(name, std::move(initial));
+    if (instances_ == 1) return g_.graph.add_parameter(name, std::move(initial));
     Shape shape = initial.shape();
-    shape.insert(shape.begin(), batch_);
+    shape.insert(shape.begin(), instances_);
     Tensor all(DType::kF32, std::move(shape));
-    for (int64_t n = 0; n < batch_; ++n) std::copy_n(initial.data<float>(), initial.count(), all.data<float>() + n * initial.count());
+    for (int64_t n = 0; n < instances_; ++n) std::copy_n(initial.data<float>(), initial.count(), all.data<float>() + n * initial.count());
     return g_.graph.add_parameter(name, std::move(all));
   }
   int64_t channels_of(ValueId x) const { return g_.graph.value(x).shape[1]; }
@@ -79,7 +79,7 @@ class Builder {
 
  private:
   Generator& g_;
-  int64_t batch_;
+  int64_t instances_;
   uint64_t seed_;
   uint32_t tensors_ = 0;
 };
@@ -123,10 +123,12 @@ int64_t round_up(int64_t extent, int64_t multiple) { return (extent + multiple -
 
 }  // namespace
 
-Generator build_generator(const GeneratorSpec& spec, int64_t batch, int64_t channels, int64_t height, int64_t width, uint64_t seed) {
+Generator build_generator(const GeneratorSpec& spec, int64_t batch, int64_t channels, int64_t height, int64_t width, uint64_t seed,
+                          bool shared) {
   Generator g;
   ACTMATCH_CHECK(batch >= 1, "a generator is for at least one image");
-  Builder b(g, batch, seed);
+  ACTMATCH_CHECK(!shared || spec.kind != GeneratorKind::kGrid, "a grid sees no image: there is nothing that images could share");
+  Builder b(g, shared ? 1 : batch, seed);
   if (spec.kind == GeneratorKind::kGrid) {
     ACTMATCH_CHECK(spec.cell >= 1, "a grid cell covers at least one pixel");
     Tensor cells(DType::kF32, {batch, 1, round_up(height, spec.cell) / spec.cell, round_up(width, spec.cell) / spec.cell});

@@ -22,6 +22,8 @@ struct GeneratorSpec {
   int64_t cell = 8;            // grid: pixels a cell covers; the grid has ceil(extent / cell) cells
   bool smooth = true;          // grid: bilinear upsampling; otherwise each cell is a flat tile
   float initial_logit = 0.0f;  // the mask's logits before the first step: the grid's cells, or the bias of the last layer
+  std::string start{};         // grid: file of a trained explainer, whose logits on the picture are the first ones; empty: initial_logit
+  double start_spread = 1.0;   // their standard deviation then; the explainer's own says nothing
 };
 
 struct Generator {
@@ -36,7 +38,8 @@ struct Generator {
 //
 // In a batch every image trains a generator of its own: parameters then have the images as their first axis (the grid always has), which
 // the convolutions know as instances (op.h). Each begins as the only image of a batch of one does, so an image's result does not depend on
-// its neighbours.
-Generator build_generator(const GeneratorSpec& spec, int64_t batch, int64_t channels, int64_t height, int64_t width, uint64_t seed);
+// its neighbours. `shared`: all images have one generator, a net, whose parameters are those of one image.
+Generator build_generator(const GeneratorSpec& spec, int64_t batch, int64_t channels, int64_t height, int64_t width, uint64_t seed,
+                          bool shared = false);
 
 }  // namespace actmatch

@@ -21,6 +21,7 @@ void add_verify(CLI::App& app, Action& action);
 void add_devices(CLI::App& app, Action& action);
 void add_evaluate(CLI::App& app, Action& action);
 void add_report(CLI::App& app, Action& action);
+void add_train(CLI::App& app, Action& action);
 
 // Flags that several subcommands have.
 struct DeviceFlags {
