@@ -137,6 +137,7 @@ class Writer {
                             out.set_op_type("Concat");
                             set(out, "axis", a.axis);
                           },
+                          [&](const ReduceAttrs& a) { add_reduce(out, node, a); },
                           [&](const PadAttrs& a) { add_pad(out, node, a); }, [&](const SliceAttrs& a) { add_slice(out, node, a); },
                           [&](const ResizeAttrs& a) { add_resize(out, node, a); },
                           [&](const auto&) { refuse(node, "that operator is not among those that are written"); }},
@@ -168,6 +169,7 @@ class Writer {
   static void add_unary(onnx::NodeProto& out, const Node& node, const UnaryAttrs& a) {
     switch (a.kind) {
       case UnaryKind::kRelu: out.set_op_type("Relu"); return;
+      case UnaryKind::kSqrt: out.set_op_type("Sqrt"); return;
       case UnaryKind::kSigmoid: out.set_op_type("Sigmoid"); return;
       case UnaryKind::kTanh: out.set_op_type("Tanh"); return;
       case UnaryKind::kSoftplus: out.set_op_type("Softplus"); return;
@@ -190,6 +192,13 @@ class Writer {
       case BinaryKind::kDiv: out.set_op_type("Div"); return;
       default: refuse(node, std::string(actmatch::name_of(a.kind)) + " is not among the arithmetic that is written");
     }
+  }
+  static void add_reduce(onnx::NodeProto& out, const Node& node, const ReduceAttrs& a) {
+    if (a.kind == ReduceKind::kSum) refuse(node, "sums are not among what is written, means are");  // their axes are an input
+    if (a.axes.empty() || a.axes[0] == 0) refuse(node, "it goes over the batch");
+    out.set_op_type(a.kind == ReduceKind::kMean ? "ReduceMean" : a.kind == ReduceKind::kMax ? "ReduceMax" : "ReduceMin");
+    set(out, "axes", std::span<const int64_t>(a.axes));
+    set(out, "keepdims", int64_t{a.keep_dims});
   }
   void add_pad(onnx::NodeProto& out, const Node& node, const PadAttrs& a) {
     if (a.before[0] != 0 || a.after[0] != 0) refuse(node, "it pads the batch");

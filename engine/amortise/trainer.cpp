@@ -87,9 +87,8 @@ void Trainer::restore(const TrainingState& state) {
 }
 
 Graph Trainer::graph() const {
-  const ClassifierShape& s = step_.shape();
-  Generator one = build_generator(plan_.recipe.generator, 1, s.channels, s.height, s.width, plan_.seed, true);
   const Trainable& g = step_.generator();
+  Generator one = g.build(1);
   for (const Trainable::Parameter& p : g.parameters()) {
     Value& value = one.graph.mutable_value(one.graph.find(g.name_of(p)));
     Tensor trained(DType::kF32, value.shape);

@@ -79,6 +79,11 @@ TrainingSession::TrainingSession(std::shared_ptr<ModelSession> model, const actm
 
   const std::string recipe = explain.recipe ? explain.recipe : "default";
   recipe_text_ = recipe_text_of(recipe);
+  if (!explain.recipe) {  // what a soft mask shows changes smoothly with it: over many pictures that teaches a net faster
+    Json changed = Json::parse(recipe_text_);
+    changed["soft_until"] = 1;
+    recipe_text_ = changed.dump(2);
+  }
   plan_.recipe = recipe_from_json(recipe_text_, "recipe '" + recipe + "'", explain.robust != 0);
   plan_.recipe.use_generator(kind);
   plan_.batch = options.batch;

@@ -44,6 +44,11 @@ int64_t soft_steps_of(const Recipe& r) {
   return steps;
 }
 
+// Where masks are the top fraction of the logits only their order counts.
+Sharing sharing_of(const Recipe& r, bool shared) {
+  return !shared ? Sharing::kNone : r.area.enabled ? Sharing::kSharedOrder : Sharing::kShared;
+}
+
 const uint32_t* step_number(const DeviceBuffer& report) { return reinterpret_cast<const uint32_t*>(report.data()); }
 
 }  // namespace
@@ -112,11 +117,11 @@ OptimisationStep::OptimisationStep(Classifier& classifier, const Recipe& recipe,
   if (recipe.area.enabled && !shared) fall_ = DeviceArray<double>(backend_, std::span<const double>(fall_of(recipe.area, fall_steps_, recipe.steps)));
   report_ = buffer(static_cast<int64_t>(kReportHead) + kTraceSteps * batch * kernels::kTraceColumns);
 
-  generator_ = std::make_unique<Trainable>(backend_, recipe.generator, batch, C_, H_, W_, false, shared);
+  generator_ = std::make_unique<Trainable>(backend_, recipe.generator, batch, C_, H_, W_, false, sharing_of(recipe, shared));
   // Smoothing a grid's gradient is the same thing at a fraction of the pixels.
   const bool grid = generator_->is_grid();
   std::vector<double> sigmas;
-  for (int64_t t = 0; t <= std::min(fall_steps_, recipe.steps); ++t) {
+  for (int64_t t = 0; t <= std::min(fall_steps_, recipe.steps) && !shared; ++t) {  // a shared net is smooth by its cells
     const double sigma = recipe.smooth_start + (recipe.smooth_end - recipe.smooth_start) * progress(t, fall_steps_);
     sigmas.push_back(grid ? sigma / static_cast<double>(recipe.generator.cell) : sigma);
   }
@@ -230,7 +235,7 @@ void OptimisationStep::run() {
 }
 
 void OptimisationStep::look() {
-  body(step_ < soft_steps_, false);
+  body(false, false);
   classifier_.count_images(passes_ * batch_);
 }
 

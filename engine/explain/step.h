@@ -39,7 +39,7 @@ class OptimisationStep {
   // Of a shared generator, after start(): the pictures of step `number` (from 1). Generator and Adam's memory stay as they are. The hard
   // masks have the shares `areas` of the pixels, for each picture one, where the recipe has a schedule: the areas are the caller's affair.
   void show(std::span<const Problem> problems, int64_t number, std::span<const double> areas, double learning_rate);
-  void look();  // what run() records of the step, without the way back: nothing is trained
+  void look();  // what run() records of a step on hard masks, without the way back: nothing is trained
   Trainable& generator() { return *generator_; }
 
   int64_t batch() const { return batch_; }

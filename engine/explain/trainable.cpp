@@ -7,15 +7,15 @@
 namespace actmatch {
 
 Trainable::Trainable(Backend& backend, const GeneratorSpec& spec, int64_t batch, int64_t channels, int64_t height, int64_t width,
-                     bool forbids, bool shared)
+                     bool forbids, Sharing sharing)
     : backend_(backend),
       spec_(spec),
       batch_(batch),
       channels_(channels),
       height_(height),
       width_(width),
-      shared_(shared),
-      generator_(build(seed_)) {
+      sharing_(sharing),
+      generator_(build(seed_, batch_)) {
   if (forbids) {
     Graph& graph = generator_.graph;
     forbidden_ = graph.add_input("forbidden", DType::kF32, {batch, 1, height, width});
@@ -32,11 +32,13 @@ Trainable::Trainable(Backend& backend, const GeneratorSpec& spec, int64_t batch,
   }
 }
 
-Generator Trainable::build(uint64_t seed) const { return build_generator(spec_, batch_, channels_, height_, width_, seed, shared_); }
+Generator Trainable::build(uint64_t seed, int64_t batch) const {
+  return build_generator(spec_, batch, channels_, height_, width_, seed, sharing_);
+}
 
 void Trainable::start(uint64_t seed) {
   if (seed != seed_) {  // the graph is the same but for the first weights
-    const Generator other = build(seed);
+    const Generator other = build(seed, batch_);
     for (const Parameter& p : parameters_) generator_.graph.mutable_value(p.value).constant = other.graph.value(p.value).constant;
     seed_ = seed;
   }
