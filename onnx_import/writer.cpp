@@ -112,7 +112,8 @@ class Writer {
   }
 
   [[noreturn]] static void refuse(const Node& node, const std::string& why) {
-    throw Error(ErrorCode::kUnsupported, "node '" + node.name + "' (" + actmatch::name_of(node.op()) + ") cannot be written to an ONNX file: " + why);
+    throw Error(ErrorCode::kUnsupported,
+                "node '" + node.name + "' (" + actmatch::name_of(node.op()) + ") cannot be written to an ONNX file: " + why);
   }
 
   void add(const Node& node) {
@@ -137,9 +138,8 @@ class Writer {
                             out.set_op_type("Concat");
                             set(out, "axis", a.axis);
                           },
-                          [&](const ReduceAttrs& a) { add_reduce(out, node, a); },
-                          [&](const PadAttrs& a) { add_pad(out, node, a); }, [&](const SliceAttrs& a) { add_slice(out, node, a); },
-                          [&](const ResizeAttrs& a) { add_resize(out, node, a); },
+                          [&](const ReduceAttrs& a) { add_reduce(out, node, a); }, [&](const PadAttrs& a) { add_pad(out, node, a); },
+                          [&](const SliceAttrs& a) { add_slice(out, node, a); }, [&](const ResizeAttrs& a) { add_resize(out, node, a); },
                           [&](const auto&) { refuse(node, "that operator is not among those that are written"); }},
                node.attrs);
     out.add_output(name_of(node.output));

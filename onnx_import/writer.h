@@ -16,7 +16,8 @@ struct WriteOptions {
 
 // The file's bytes: opset 13, IR version 7, weights inside, the first axis of inputs and outputs free. Constants and parameters become
 // initializers. What is written: convolutions and transposed ones, pooling, activations, arithmetic, means, concatenation,
-// padding, slices, upsampling; of none of them anything that counts on the size of the batch. Throws kUnsupported naming the node otherwise.
+// padding, slices, upsampling; of none of them anything that counts on the size of the batch. Throws kUnsupported naming the node
+// otherwise.
 std::string write_model(const Graph& graph, const WriteOptions& options);
 
 // metadata_props of a file; empty where it has none or is no ONNX file. Throws kNotFound, kIo.

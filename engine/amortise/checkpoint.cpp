@@ -17,7 +17,8 @@ constexpr size_t kLengthBytes = 8;
 constexpr const char* kSteps = "steps_done";
 
 [[noreturn]] void damaged(const std::string& path, const std::string& what) {
-  throw Error(ErrorCode::kFormat, "'" + path + "' is no checkpoint of a training, or a damaged one (" + what + "); remove it and begin anew");
+  throw Error(ErrorCode::kFormat,
+              "'" + path + "' is no checkpoint of a training, or a damaged one (" + what + "); remove it and begin anew");
 }
 
 // The bytes that an entry of the header speaks of, as floats.

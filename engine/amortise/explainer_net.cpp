@@ -10,11 +10,11 @@ ExplainerNet::ExplainerNet(Classifier& classifier, const TrainedExplainer& expla
   const Shape picture{1, s.channels, s.height, s.width}, map{1, 1, s.height, s.width};
   const bool one_each = graph_.inputs().size() == 1 && graph_.outputs().size() == 1;
   if (!one_each || graph_.value(graph_.inputs()[0]).shape != picture || graph_.value(graph_.outputs()[0]).shape != map)
-    throw Error(ErrorCode::kInvalidArgument,
-                "'" + explainer.path + "' is no explainer for pictures of " + to_string(picture) + ", which the classifier takes" +
-                    (one_each ? ": it takes " + to_string(graph_.value(graph_.inputs()[0]).shape) + " and gives " +
-                                    to_string(graph_.value(graph_.outputs()[0]).shape)
-                              : ""));
+    throw Error(ErrorCode::kInvalidArgument, "'" + explainer.path + "' is no explainer for pictures of " + to_string(picture) +
+                                                 ", which the classifier takes" +
+                                                 (one_each ? ": it takes " + to_string(graph_.value(graph_.inputs()[0]).shape) +
+                                                                 " and gives " + to_string(graph_.value(graph_.outputs()[0]).shape)
+                                                           : ""));
   program_ = backend_.compile(graph_, {});
 }
 

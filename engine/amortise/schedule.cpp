@@ -16,8 +16,7 @@ namespace {
 constexpr uint32_t kOrderField = 1u << 20, kAreaField = (1u << 20) + 1;
 
 double uniform(uint64_t seed, uint32_t field, uint32_t draw, int64_t index) {
-  const auto block =
-      kernels::random_block(seed, kernels::RandomStream::kInitialise, field, 0, draw, static_cast<uint32_t>(index / 4));
+  const auto block = kernels::random_block(seed, kernels::RandomStream::kInitialise, field, 0, draw, static_cast<uint32_t>(index / 4));
   return kernels::uniform_of(block.word[index % 4]);
 }
 
@@ -26,8 +25,7 @@ double area_at(const AreaSchedule& schedule, double u) { return schedule.end * s
 
 }  // namespace
 
-PictureOrder::PictureOrder(int64_t pictures, uint64_t seed)
-    : pictures_(pictures), seed_(seed), order_(static_cast<size_t>(pictures)) {
+PictureOrder::PictureOrder(int64_t pictures, uint64_t seed) : pictures_(pictures), seed_(seed), order_(static_cast<size_t>(pictures)) {
   ACTMATCH_CHECK(pictures >= 1, "there is something to be shown");
 }
 

@@ -74,8 +74,8 @@ void Trainer::restore(const TrainingState& state) {
   const auto put = [&](const std::string& name, float* device, int64_t count) {
     const auto it = state.arrays.find(name);
     if (it == state.arrays.end() || static_cast<int64_t>(it->second.size()) != count)
-      throw Error(ErrorCode::kFormat, "the checkpoint has no array '" + name + "' of " + std::to_string(count) +
-                                          " numbers; it belongs to another generator");
+      throw Error(ErrorCode::kFormat,
+                  "the checkpoint has no array '" + name + "' of " + std::to_string(count) + " numbers; it belongs to another generator");
     backend_.upload(device, it->second.data(), it->second.size());
   };
   for (const Trainable::Parameter& p : g.parameters()) {
@@ -95,6 +95,7 @@ Graph Trainer::graph() const {
     backend_.download(trained.data<float>(), g.program().data(p.value), static_cast<size_t>(p.count));
     value.constant = std::make_shared<const Tensor>(std::move(trained));
   }
+  one.graph.mutable_value(one.logits).name = "logits";
   return std::move(one.graph);
 }
 

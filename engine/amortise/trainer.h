@@ -41,7 +41,8 @@ class Trainer {
   Trainer(Classifier& classifier, const TrainingPlan& plan);
 
   int64_t steps_done() const { return done_; }
-  // The next step, on `batch` pictures (fewer: the last one stands for those that lack). Throws kInvalidArgument where the loss is no number.
+  // The next step, on `batch` pictures (fewer: the last one stands for those that lack). Throws kInvalidArgument where the loss is no
+  // number.
   TrainingLosses step(std::span<const Problem> problems);
   // Losses on at most `batch` pictures, which are number `first` and on of those that are only looked at; nothing is trained.
   TrainingLosses look(std::span<const Problem> problems, int64_t first);

@@ -191,8 +191,8 @@ Json EvaluationSession::settings() const {
           {"tile", s.prune.tile},
           {"recipe", load_method_recipe(kMainMethod, explain_.recipe ? explain_.recipe : "default").options},  // a file may change
           {"generator", explain_.generator ? Json(explain_.generator) : Json(nullptr)},
-          {"generator_sha256", names_explainer(explain_.generator ? explain_.generator : "") ? Json(sha256_of_file(explain_.generator))
-                                                                                            : Json(nullptr)},
+          {"generator_sha256",
+           names_explainer(explain_.generator ? explain_.generator : "") ? Json(sha256_of_file(explain_.generator)) : Json(nullptr)},
           {"steps", explain_.steps},
           {"sweep_recipe", sweep_.recipe},
           {"metrics", metrics}};

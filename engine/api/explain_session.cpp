@@ -155,9 +155,9 @@ void ExplainSession::choose_method(const actmatch_explain_options& options) {
   if (trained && method_.method == kAmortised)
     method_.options["generator"] = absolute_path(generator);
   else if (options.generator)
-    throw Error(ErrorCode::kInvalidArgument, "the method '" + method_.method + "' has no generator" +
-                                                 (method_.method == kAmortised ? " '" + generator + "' but the file of a trained explainer"
-                                                                               : "; leave it out"));
+    throw Error(ErrorCode::kInvalidArgument,
+                "the method '" + method_.method + "' has no generator" +
+                    (method_.method == kAmortised ? " '" + generator + "' but the file of a trained explainer" : "; leave it out"));
   if (options.steps > 0) method_.options["steps"] = options.steps;
   how_.recipe = method_.name;
 }

@@ -16,9 +16,7 @@ bool same_numbers(const Preprocess& a, const Preprocess& b) {
 
 }  // namespace
 
-bool names_explainer(const std::string& generator) {
-  return generator.find('/') != std::string::npos || generator.ends_with(".onnx");
-}
+bool names_explainer(const std::string& generator) { return generator.find('/') != std::string::npos || generator.ends_with(".onnx"); }
 
 TrainedExplainer open_explainer(ModelSession& model, const Preprocess& preprocess, const std::string& path) {
   const auto about = onnx_import::read_metadata(path);

@@ -20,8 +20,8 @@ namespace {
 using Clock = std::chrono::steady_clock;
 using Json = nlohmann::ordered_json;
 
-constexpr size_t kReaders = 3;       // threads that read pictures ahead
-constexpr int64_t kLevels = 24;      // as PruneOptions has them
+constexpr size_t kReaders = 3;        // threads that read pictures ahead
+constexpr int64_t kLevels = 24;       // as PruneOptions has them
 constexpr double kLeastArea = 0.005;  // likewise
 
 double seconds_since(Clock::time_point start) { return std::chrono::duration<double>(Clock::now() - start).count(); }
@@ -66,7 +66,8 @@ TrainingSession::TrainingSession(std::shared_ptr<ModelSession> model, const actm
   check(options.validation_share >= 0 && options.validation_share < 1, "the share for validation must be at least 0 and less than 1");
   check(options.checkpoint_seconds >= 0, "the seconds between checkpoints must not be negative");
   check(!explain.class_name, "a training explains each picture's top class; leave the class out");
-  check(!explain.generator && !explain.method && explain.steps == 0, "a training has epochs and a generator of its own; leave method, generator and steps of the explanation out");
+  check(!explain.generator && !explain.method && explain.steps == 0,
+        "a training has epochs and a generator of its own; leave method, generator and steps of the explanation out");
   const GeneratorKind kind = generator_kind(options.generator);
   check(kind != GeneratorKind::kGrid, "a grid sees no picture and cannot be shared; use csae or unet");
   if (model_->classifier().shape().head == Head::kSigmoid)
@@ -169,8 +170,9 @@ std::optional<Problem> TrainingSession::problem_of(PreparedPicture picture, cons
 ValidationFigures TrainingSession::validate(const GoOn& go_on) {
   ValidationFigures sum;
   const auto count = validation_.size();
-  Prefetch<PreparedPicture> reading(count, 2 * static_cast<size_t>(plan_.batch), kReaders,
-                                    [&](size_t i) { return pictures_->prepare({validation_[i], nullptr, 0, 0, {}}); });
+  Prefetch<PreparedPicture> reading(count, 2 * static_cast<size_t>(plan_.batch), kReaders, [&](size_t i) {
+    return pictures_->prepare({validation_[i], nullptr, 0, 0, {}});
+  });
   const auto stop_if_wanted = [&] {
     if (!go_on()) throw Error(ErrorCode::kCancelled, "stopped");
   };
@@ -232,8 +234,9 @@ TrainingOutcome TrainingSession::run(const std::function<bool(const TrainingProg
       const int64_t epoch = step / per_epoch, within = (step % per_epoch * batch + i) % pictures;
       places.push_back(static_cast<uint32_t>(order.at(epoch * pictures + within)));
     }
-  Prefetch<PreparedPicture> reading(places.size(), 2 * static_cast<size_t>(batch), kReaders,
-                                    [&](size_t i) { return pictures_->prepare({training_[places[i]], nullptr, 0, 0, {}}); });
+  Prefetch<PreparedPicture> reading(places.size(), 2 * static_cast<size_t>(batch), kReaders, [&](size_t i) {
+    return pictures_->prepare({training_[places[i]], nullptr, 0, 0, {}});
+  });
   TrainingLosses sums;
   int64_t summed = 0;
   try {
@@ -249,8 +252,7 @@ TrainingOutcome TrainingSession::run(const std::function<bool(const TrainingProg
       now.epoch = (now.step - 1) / per_epoch + 1;
       if ((now.step - 1) % per_epoch == 0) sums = {}, summed = 0;
       ++summed;
-      for (size_t t = 0; t < sums.terms.size(); ++t)
-        now.losses.terms[t] = (sums.terms[t] += losses.terms[t]) / static_cast<double>(summed);
+      for (size_t t = 0; t < sums.terms.size(); ++t) now.losses.terms[t] = (sums.terms[t] += losses.terms[t]) / static_cast<double>(summed);
       now.losses.kept = (sums.kept += losses.kept) / static_cast<double>(summed);
       if (now.step % per_epoch == 0 && !validation_.empty()) {
         now.validating = true;
@@ -295,14 +297,15 @@ void TrainingSession::write(const TrainingOutcome& outcome) const {
                               {"feasible", outcome.validated->feasible}};
   onnx_import::WriteOptions write;
   write.name = "explainer";
-  write.metadata = {{kExplainerKind, "explainer"},
-                    {kExplainerModel, model_->sha256()},
-                    {kExplainerPreprocess, preprocess_to_json(pictures_->preprocess())},
-                    {"actmatch.version", actmatch_version()},
-                    {"actmatch.model", std::filesystem::path(model_->path()).filename().string()},
-                    {"actmatch.input", std::to_string(shape.channels) + "x" + std::to_string(shape.height) + "x" + std::to_string(shape.width)},
-                    {"actmatch.recipe", recipe_text_},
-                    {"actmatch.training", training.dump()}};
+  write.metadata = {
+      {kExplainerKind, "explainer"},
+      {kExplainerModel, model_->sha256()},
+      {kExplainerPreprocess, preprocess_to_json(pictures_->preprocess())},
+      {"actmatch.version", actmatch_version()},
+      {"actmatch.model", std::filesystem::path(model_->path()).filename().string()},
+      {"actmatch.input", std::to_string(shape.channels) + "x" + std::to_string(shape.height) + "x" + std::to_string(shape.width)},
+      {"actmatch.recipe", recipe_text_},
+      {"actmatch.training", training.dump()}};
   write_file_atomically(options_.out, onnx_import::write_model(graph, write));
 }
 

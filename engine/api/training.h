@@ -19,10 +19,10 @@ struct TrainingOptions {
   std::string images;      // a folder or a table
   std::string validation;  // likewise; empty: a share of the images
   double validation_share = 0.1;
-  std::string out;                // the explainer's file; OUT.checkpoint beside it while the training lasts
+  std::string out;                 // the explainer's file; OUT.checkpoint beside it while the training lasts
   std::string generator = "csae";  // or "unet"
   int64_t epochs = 20, batch = 8;
-  double learning_rate = 0;       // 0: as suits the generator
+  double learning_rate = 0;        // 0: as suits the generator
   double checkpoint_seconds = 60;  // 0: after each step
   bool resume = false;
 };
@@ -40,7 +40,7 @@ struct TrainingProgress {
   int64_t epoch = 0, epochs = 0;  // of the step, from 1
   int64_t step = 0, steps = 0;
   double seconds = 0, seconds_left = 0, pictures_per_second = 0;
-  TrainingLosses losses;                      // means over the epoch so far
+  TrainingLosses losses;                       // means over the epoch so far
   std::optional<ValidationFigures> validated;  // the latest, if there was one
   int64_t validated_epoch = 0;
 };

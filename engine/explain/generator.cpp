@@ -13,7 +13,8 @@ GeneratorKind generator_kind(const std::string& name) {
   if (name == "csae") return GeneratorKind::kCsae;
   if (name == "unet") return GeneratorKind::kUnet;
   if (name == "grid") return GeneratorKind::kGrid;
-  throw Error(ErrorCode::kInvalidArgument, "there is no generator '" + name + "'; use csae, unet or grid, or the .onnx file of a trained explainer");
+  throw Error(ErrorCode::kInvalidArgument,
+              "there is no generator '" + name + "'; use csae, unet or grid, or the .onnx file of a trained explainer");
 }
 
 const char* name_of(GeneratorKind kind) {

@@ -114,7 +114,8 @@ OptimisationStep::OptimisationStep(Classifier& classifier, const Recipe& recipe,
     cursor_ = DeviceArray<kernels::BackgroundCursor>(backend_, 1);
   }
   learning_rate_ = DeviceArray<double>(backend_, std::span<const double>(&recipe.learning_rate, 1));
-  if (recipe.area.enabled && !shared) fall_ = DeviceArray<double>(backend_, std::span<const double>(fall_of(recipe.area, fall_steps_, recipe.steps)));
+  if (recipe.area.enabled && !shared)
+    fall_ = DeviceArray<double>(backend_, std::span<const double>(fall_of(recipe.area, fall_steps_, recipe.steps)));
   report_ = buffer(static_cast<int64_t>(kReportHead) + kTraceSteps * batch * kernels::kTraceColumns);
 
   generator_ = std::make_unique<Trainable>(backend_, recipe.generator, batch, C_, H_, W_, false, sharing_of(recipe, shared));

@@ -99,8 +99,8 @@ TEST(Trainer, GradientOfTheSharedParametersIsTheMeanLosss) {
     double square = 0, length = 0;
     for (float g : first) square += g * g / ((1 - kBeta1) * (1 - kBeta1));
     for (float v : begin.arrays.at("parameter/" + name)) length += v * v;
-    // So far that the loss changes by 2e-4 either way, at most a fiftieth of the parameters' length: float logits leave some 3e-7 of the loss
-    // uncertain, and the ReLUs' kinks take a few percent.
+    // So far that the loss changes by 2e-4 either way, at most a fiftieth of the parameters' length: float logits leave some 3e-7 of the
+    // loss uncertain, and the ReLUs' kinks take a few percent.
     const double distance = std::min(2e-4 / square, 0.02 * std::sqrt(length / square));
     const double slope = (loss(name, distance) - loss(name, -distance)) / (2 * distance);
     ASSERT_GT(square * distance, 5e-6) << name << ": a difference that small tests nothing";
@@ -141,7 +141,8 @@ TEST(Trainer, ABatchsGradientIsTheMeanOfItsPictures) {
 // The pictures of a step, and the steps from `first` on.
 void run_steps(Trainer& trainer, const std::vector<Problem>& problems, int64_t first, int64_t last) {
   for (int64_t step = first; step < last; ++step) {
-    const Problem shown[] = {problems[static_cast<size_t>(step) % problems.size()], problems[static_cast<size_t>(step + 1) % problems.size()]};
+    const Problem shown[] = {problems[static_cast<size_t>(step) % problems.size()],
+                             problems[static_cast<size_t>(step + 1) % problems.size()]};
     trainer.step(shown);
   }
 }

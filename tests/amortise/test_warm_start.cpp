@@ -64,9 +64,8 @@ TEST(WarmStart, RecipesSayWhereFrom) {
   const Recipe r = recipe_from_json(R"({"name": "x", "generator": {"start": "a.onnx", "start_spread": 3}})", "here", false);
   EXPECT_EQ(r.generator.start, "a.onnx");
   EXPECT_EQ(r.generator.start_spread, 3);
-  expect_error(ErrorCode::kFormat, {"'generator.start'", "grid"}, [] {
-    recipe_from_json(R"({"name": "x", "generator": {"kind": "csae", "start": "a.onnx"}})", "here", false);
-  });
+  expect_error(ErrorCode::kFormat, {"'generator.start'", "grid"},
+               [] { recipe_from_json(R"({"name": "x", "generator": {"kind": "csae", "start": "a.onnx"}})", "here", false); });
 }
 
 }  // namespace

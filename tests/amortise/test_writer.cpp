@@ -55,7 +55,8 @@ TEST(Writer, PoolsActivationsAndConstantsComeBack) {
     const ValueId p = g.add_node("pool", pool, {x}, "same name");  // names need not be unique in a graph
     y = y == kNoValue ? p : g.add_node("join", ConcatAttrs{1}, {y, p});
   }
-  for (UnaryKind kind : {UnaryKind::kSigmoid, UnaryKind::kTanh, UnaryKind::kSoftplus, UnaryKind::kLeakyRelu, UnaryKind::kElu, UnaryKind::kRelu})
+  for (UnaryKind kind :
+       {UnaryKind::kSigmoid, UnaryKind::kTanh, UnaryKind::kSoftplus, UnaryKind::kLeakyRelu, UnaryKind::kElu, UnaryKind::kRelu})
     y = g.add_node("f", UnaryAttrs{kind, 0.3f, 0}, {y});
   y = g.add_node("pad", PadAttrs{{0, 0, 1, 0}, {0, 0, 0, 2}, PadMode::kConstant, 0.25f}, {y});
   y = g.add_node("thin", SliceAttrs{{0, 1, 0, 0}, {1, 2, 1, 2}, {1, 3, 4, 3}}, {y});

@@ -12,9 +12,9 @@ class TrainTest : public ::testing::Test {
  protected:
   // Twelve pictures, ten of them trained on: ten steps in all.
   std::vector<std::string> arguments(std::vector<std::string> more = {}) const {
-    std::vector<std::string> all{"train",    shapes_model(), "--images",           example("images"), "--out",     explainer_,
-                                 "--epochs", "5",            "--validation-share", "0.2",             "--batch",   "5",
-                                 "--recipe", recipe_,        "--threads",          "1",               "--seed",    "4"};
+    std::vector<std::string> all{
+        "train", shapes_model(), "--images", example("images"), "--out", explainer_,  "--epochs", "5",      "--validation-share",
+        "0.2",   "--batch",      "5",        "--recipe",        recipe_, "--threads", "1",        "--seed", "4"};
     for (const std::string& argument : more) {
       const auto given = argument.rfind("--", 0) == 0 ? std::find(all.begin(), all.end(), argument) : all.end();
       if (given != all.end()) all.erase(given, given + 2);  // the one that follows takes its place
@@ -130,7 +130,8 @@ TEST_F(TrainTest, WhatDoesNotGoTogetherIsRefusedInOneLine) {
   refused(explain(shapes_model()), 1, "no trained explainer");
   refused(explain(shapes_model(), {"--method", "gradcam"}), 1, "has no generator");
   refused(explain("csae", {"--method", "amortised"}), 1, "file of a trained explainer");
-  refused({"explain", shapes_model(), example("images/dotted_disc.png"), "--out", out_, "--method", "amortised"}, 1, "--generator FILE.onnx");
+  refused({"explain", shapes_model(), example("images/dotted_disc.png"), "--out", out_, "--method", "amortised"}, 1,
+          "--generator FILE.onnx");
 
   // An explainer of this model, used with another one and with pictures that become other numbers.
   write(recipe_, R"({"name": "quick", "learning_rate": 0.001, "weights": {"ce": 1}})");
@@ -149,8 +150,8 @@ TEST_F(TrainTest, EvaluationsTakeItAsAMethod) {
   ASSERT_EQ(run_actmatch(arguments({"--epochs", "1", "--validation-share", "0"})).status, 0);
   const std::string table = tmp_ / "pictures.csv", run = tmp_ / "run";
   write(table, "image\n" + example("images/dotted_disc.png") + "\n");
-  const Outcome made = run_actmatch({"evaluate", shapes_model(), "--images", table, "--out", run, "--methods", "amortised,center", "--metrics",
-                                     "area", "--generator", explainer_, "--threads", "1"});
+  const Outcome made = run_actmatch({"evaluate", shapes_model(), "--images", table, "--out", run, "--methods", "amortised,center",
+                                     "--metrics", "area", "--generator", explainer_, "--threads", "1"});
   EXPECT_EQ(made.status, 0) << made.err;
   EXPECT_NE(made.out.find("2 records made"), std::string::npos) << made.out;
   EXPECT_EQ(json_of(run + "/run.json")["settings"]["generator_sha256"].get<std::string>().size(), 64u);

@@ -253,8 +253,9 @@ TEST(Methods, AmortisedIsWhatTheExplainerSays) {
   EXPECT_EQ(found.logits, wanted);
   EXPECT_EQ(found.forward + found.backward, 0) << "the classifier is not asked";
   expect_error(ErrorCode::kFormat, {"'generator'", "actmatch train"}, [&] { method(classifier, "amortised"); });
-  expect_error(ErrorCode::kUnsupported, {"amortised"},
-               [&] { make_method(classifier, {"amortised", "test", "options", quick("amortised")}, false); });
+  expect_error(ErrorCode::kUnsupported, {"amortised"}, [&] {
+    make_method(classifier, {"amortised", "test", "options", quick("amortised")}, false);
+  });
   // One that takes other pictures.
   Classifier larger(cpu(), conv_classifier(24));
   expect_error(ErrorCode::kInvalidArgument, {"any.onnx", "1x3x24x24", "1x3x16x16"}, [&] {

@@ -32,7 +32,7 @@ struct DeviceFlags {
 void add_device_flags(CLI::App& command, DeviceFlags& flags);
 void add_precision_flag(CLI::App& command, DeviceFlags& flags);
 void add_preprocess_flags(CLI::App& command, ExplainOptions& options);  // and labels
-CLI::Validator generator_check();                                        // csae, unet, grid, or a file
+CLI::Validator generator_check();                                       // csae, unet, grid, or a file
 void add_criterion_flags(CLI::App& command, ExplainOptions& options);   // what makes a mask acceptable
 
 // What the file leaves open about a classifier.

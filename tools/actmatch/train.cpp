@@ -54,8 +54,8 @@ int train_run(const TrainFlags& flags) {
   } catch (const Failure& e) {
     line.clear();
     if (e.status() != ACTMATCH_CANCELLED) throw;
-    print_error("stopped after " + std::to_string(step) + " of " + std::to_string(steps) + " steps; the same command with --resume goes on from '" +
-                flags.options.out + ".checkpoint'");
+    print_error("stopped after " + std::to_string(step) + " of " + std::to_string(steps) +
+                " steps; the same command with --resume goes on from '" + flags.options.out + ".checkpoint'");
     return kInterrupted;
   }
   line.clear();
@@ -107,10 +107,11 @@ void add_train(CLI::App& app, Action& action) {
   add_preprocess_flags(*c, o.explain);
   add_criterion_flags(*c, o.explain);
   c->add_flag("--quiet", flags->quiet, "print nothing but errors");
-  c->footer(footer("actmatch train squeezenet.onnx --images photos/ --out explainer.onnx\n"
-                   "  actmatch explain squeezenet.onnx new.jpg --generator explainer.onnx --out out              one forward pass\n"
-                   "  actmatch explain squeezenet.onnx new.jpg --generator explainer.onnx --steps 50 --out out   optimised from there",
-                   "something failed, or pictures could not be read; a line on stderr for each"));
+  c->footer(
+      footer("actmatch train squeezenet.onnx --images photos/ --out explainer.onnx\n"
+             "  actmatch explain squeezenet.onnx new.jpg --generator explainer.onnx --out out              one forward pass\n"
+             "  actmatch explain squeezenet.onnx new.jpg --generator explainer.onnx --steps 50 --out out   optimised from there",
+             "something failed, or pictures could not be read; a line on stderr for each"));
   c->callback([flags, &action] { action = [flags] { return train_run(*flags); }; });
 }
 

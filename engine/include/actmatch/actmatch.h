@@ -329,16 +329,16 @@ typedef struct actmatch_training_options {
 
 typedef struct actmatch_training_progress {
   size_t struct_size;
-  int validating;                        /* between two epochs */
-  int64_t epoch, epochs;                 /* from 1 */
-  int64_t step, steps;                   /* done; of all epochs */
-  double seconds, seconds_left;          /* 0 left: not known yet */
+  int validating;               /* between two epochs */
+  int64_t epoch, epochs;        /* from 1 */
+  int64_t step, steps;          /* done; of all epochs */
+  double seconds, seconds_left; /* 0 left: not known yet */
   double pictures_per_second;
-  double loss, kept;                     /* means over the epoch so far; kept: share of the hard masks that keep the class */
-  int64_t validated_epoch;               /* of what follows; 0: none yet */
+  double loss, kept;       /* means over the epoch so far; kept: share of the hard masks that keep the class */
+  int64_t validated_epoch; /* of what follows; 0: none yet */
   double validation_loss, validation_kept;
-  double validation_area;                /* mean share of the pixels in the smallest feasible level set */
-  double validation_feasible;            /* share of the pictures that have one */
+  double validation_area;     /* mean share of the pixels in the smallest feasible level set */
+  double validation_feasible; /* share of the pictures that have one */
 } actmatch_training_progress;
 /* Called after each step, and many times in a validation. Return 0 to go on; otherwise a checkpoint is written and the training ends with
  * ACTMATCH_CANCELLED. Must not throw. */
@@ -353,8 +353,8 @@ typedef struct actmatch_training_outcome {
 } actmatch_training_outcome;
 
 ACTMATCH_API void actmatch_training_options_init(actmatch_training_options* options);
-/* Trains one generator over many pictures by activation matching and writes it as an ONNX file that names its model (metadata_props). Use it
- * as the generator of actmatch_explain_options, or with any ONNX runtime. `outcome` may be NULL. */
+/* Trains one generator over many pictures by activation matching and writes it as an ONNX file that names its model (metadata_props). Use
+ * it as the generator of actmatch_explain_options, or with any ONNX runtime. `outcome` may be NULL. */
 ACTMATCH_API actmatch_status actmatch_train(actmatch_model* model, const actmatch_training_options* options,
                                             actmatch_training_callback callback, void* user, actmatch_training_outcome* outcome);
 

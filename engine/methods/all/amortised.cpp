@@ -1,5 +1,6 @@
-// A generator that was trained once over many pictures (actmatch train; METHOD of engine/amortise) says the mask's logits of a picture in one
-// forward pass of its own: map = g(x). The classifier is not asked; the class is the one that is the picture's top class, as in training.
+// A generator that was trained once over many pictures (actmatch train; METHOD of engine/amortise) says the mask's logits of a picture in
+// one forward pass of its own: map = g(x). The classifier is not asked; the class is the one that is the picture's top class, as in
+// training.
 #include "engine/amortise/explainer_net.h"
 #include "engine/methods/one_by_one.h"
 #include "engine/methods/registry.h"
