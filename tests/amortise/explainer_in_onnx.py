@@ -19,7 +19,7 @@ except ImportError:
     sys.exit(77)
 
 SOURCE = os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "..")
-TOLERANCE = 2e-5  # of logits around 1: sums of a few thousand floats in another order
+TOLERANCE = 1e-4  # sums of floats in another order, 1e-6, and a nearly untrained map's small deviation is brought to 1: times 50 or so
 
 
 def in_torch(model, x):

@@ -118,7 +118,7 @@ TEST_F(TrainTest, WhatDoesNotGoTogetherIsRefusedInOneLine) {
   write(recipe_, R"({"name": "other", "method": "rise"})");
   refused(arguments(), 1, "another method");
   write(recipe_, R"({"name": "wild", "weights": {"ce": 1}})");
-  refused(arguments({"--learning-rate", "1000", "--epochs", "50"}), 1, "smaller learning rate");
+  refused(arguments({"--learning-rate", "1000", "--epochs", "50", "--quiet"}), 1, "smaller learning rate");
 
   const auto explain = [&](const std::string& generator, std::vector<std::string> more = {}) {
     std::vector<std::string> all{"explain", shapes_model(), example("images/dotted_disc.png"), "--out", out_, "--generator", generator};
@@ -154,7 +154,7 @@ TEST_F(TrainTest, EvaluationsTakeItAsAMethod) {
                                      "--metrics", "area", "--generator", explainer_, "--threads", "1"});
   EXPECT_EQ(made.status, 0) << made.err;
   EXPECT_NE(made.out.find("2 records made"), std::string::npos) << made.out;
-  EXPECT_EQ(json_of(run + "/run.json")["settings"]["generator_sha256"].get<std::string>().size(), 64u);
+  EXPECT_EQ(json_of(run + "/run.json")["generator_sha256"].get<std::string>().size(), 64u);
 }
 
 TEST_F(TrainTest, InAProgram) {
