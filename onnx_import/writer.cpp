@@ -233,7 +233,8 @@ class Writer {
     set(out, "coordinate_transformation_mode", std::string(linear ? "half_pixel" : "asymmetric"));
     if (!linear) set(out, "nearest_mode", std::string("floor"));
     out.add_input("");  // no region; scales instead of sizes, since sizes would fix the batch
-    const float scales[] = {1, 1, static_cast<float>(a.height / from[2]), static_cast<float>(a.width / from[3])};
+    const int64_t down = a.height / from[2], across = a.width / from[3];
+    const float scales[] = {1, 1, static_cast<float>(down), static_cast<float>(across)};
     std::string name = node.name + ".scales";
     while (!taken_.insert(name).second) name += "_";
     add_tensor(name, Tensor::of<float>({4}, std::span<const float>(scales)));
