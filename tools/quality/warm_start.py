@@ -10,6 +10,7 @@ import json
 import os
 import statistics
 import subprocess
+import sys
 import tempfile
 
 
@@ -33,8 +34,11 @@ def main():
     parser.add_argument("pictures")
     parser.add_argument("--count", type=int, default=40, help="of the folder's pictures, the first by name")
     parser.add_argument("--steps", default="300,150,75,40,20")
-    parser.add_argument("more", nargs="*", help="further flags of 'actmatch explain', behind --")
-    arguments = parser.parse_args()
+    own, more = sys.argv[1:], []  # behind --: further flags of 'actmatch explain'
+    if "--" in own:
+        own, more = own[:own.index("--")], own[own.index("--") + 1:]
+    arguments = parser.parse_args(own)
+    arguments.more = more
     pictures = [os.path.join(arguments.pictures, n) for n in sorted(os.listdir(arguments.pictures)) if n.endswith((".png", ".jpg"))][:arguments.count]
     steps = arguments.steps.split(",")
     rows = [("`center`, the control", ["--method", "center"]), ("explainer alone", ["--generator", arguments.explainer])]
