@@ -8,6 +8,7 @@
 #include <sstream>
 
 #include "engine/api/sha256.h"
+#include "engine/api/trained_explainer.h"
 #include "engine/core/error.h"
 #include "engine/image/draw.h"
 #include "engine/image/file.h"
@@ -66,12 +67,14 @@ std::string file_name(const std::string& text) {
 
 }  // namespace
 
-std::vector<EvaluationSession::Wanted> EvaluationSession::methods_of(const std::string& text) {
+std::vector<EvaluationSession::Wanted> EvaluationSession::methods_of(const std::string& text, bool explainer) {
   std::vector<Wanted> wanted;
   for (const std::string& name : split(text)) {
     const size_t colon = name.find(':');
     if (name == "all")
-      for (const MethodInfo& method : all_methods()) wanted.push_back({method.name, ""});
+      for (const MethodInfo& method : all_methods()) {
+        if (!method.make_trained || explainer) wanted.push_back({method.name, ""});
+      }
     else
       wanted.push_back({name.substr(0, colon), colon == std::string::npos ? "" : name.substr(colon + 1)});
   }
@@ -90,7 +93,7 @@ EvaluationSession::EvaluationSession(std::shared_ptr<ModelSession> model, const 
     : model_(std::move(model)),
       explain_(explain),
       options_(options),
-      methods_(methods_of(options.methods)),
+      methods_(methods_of(options.methods, names_explainer(explain.generator ? explain.generator : ""))),
       metrics_(metrics_of(options.metrics)) {
   if (explain.method) throw Error(ErrorCode::kInvalidArgument, "an evaluation names its methods itself; leave the method out");
   if (explain.class_name)
@@ -155,7 +158,10 @@ ExplainSession& EvaluationSession::session(const std::string& method, const std:
   actmatch_explain_options options = explain_;
   options.method = method.c_str();
   options.recipe = recipe.empty() ? nullptr : recipe.c_str();
-  if (method != kMainMethod) options.generator = nullptr, options.steps = 0;  // they are activation matching's
+  if (method != kMainMethod) {  // they are activation matching's
+    options.steps = 0;
+    if (method != kAmortised || !names_explainer(options.generator ? options.generator : "")) options.generator = nullptr;
+  }
   made_.push_front({method, variant, std::make_unique<ExplainSession>(model_, options)});
   return *made_.front().session;
 }
@@ -185,6 +191,8 @@ Json EvaluationSession::settings() const {
           {"tile", s.prune.tile},
           {"recipe", load_method_recipe(kMainMethod, explain_.recipe ? explain_.recipe : "default").options},  // a file may change
           {"generator", explain_.generator ? Json(explain_.generator) : Json(nullptr)},
+          {"generator_sha256",
+           names_explainer(explain_.generator ? explain_.generator : "") ? Json(sha256_of_file(explain_.generator)) : Json(nullptr)},
           {"steps", explain_.steps},
           {"sweep_recipe", sweep_.recipe},
           {"metrics", metrics}};

@@ -46,7 +46,8 @@ class EvaluationSession : public Examiner {
     std::string method, recipe;  // empty: the defaults
     bool operator==(const Wanted&) const = default;
   };
-  static std::vector<Wanted> methods_of(const std::string& text);
+  // `explainer`: there is a file for the methods that need a trained one; "all" names them only then.
+  static std::vector<Wanted> methods_of(const std::string& text, bool explainer);
   std::string changed_recipe(const Variant& variant) const;  // its JSON text
   // What makes a session: path or name of the recipe, empty for the method's defaults.
   std::string recipe_of(const std::string& method, const std::string& variant) const;

@@ -5,6 +5,7 @@
 #include <nlohmann/json.hpp>
 
 #include "engine/api/sha256.h"
+#include "engine/api/trained_explainer.h"
 #include "engine/api/watch.h"
 #include "engine/core/error.h"
 #include "engine/image/file.h"
@@ -129,19 +130,34 @@ int32_t ExplainSession::top_label(const ExplainInput& input) const {
 
 void ExplainSession::choose_method(const actmatch_explain_options& options) {
   const std::string recipe = options.recipe ? options.recipe : "default";
-  method_ = load_method_recipe(options.method ? options.method : "", recipe);
+  const std::string generator = options.generator ? options.generator : "";
+  const bool trained = names_explainer(generator);
+  const bool one_pass = trained && !options.method && !options.recipe && options.steps == 0;
+  method_ = load_method_recipe(options.method ? options.method : one_pass ? kAmortised : "", recipe);
   how_.method = method_.method;
   how_.options = nlohmann::ordered_json::object();
   if (method_.method == kMainMethod) {
     recipe_ = load_recipe(recipe, settings_.criterion.robust);
-    if (options.generator) recipe_.use_generator(generator_kind(options.generator));
+    if (trained && recipe_.generator.kind != GeneratorKind::kGrid)
+      throw Error(ErrorCode::kInvalidArgument, "the recipe '" + recipe_.name + "' has a " + name_of(recipe_.generator.kind) +
+                                                   "; only a recipe with a grid can begin from a trained explainer");
+    if (trained)
+      recipe_.generator.start = absolute_path(generator);
+    else if (options.generator)
+      recipe_.use_generator(generator_kind(generator));
     if (options.steps > 0) recipe_.steps = options.steps;
     how_.recipe = recipe_.name;
     how_.generator = name_of(recipe_.generator.kind);
+    if (!recipe_.generator.start.empty()) how_.generator += " from " + recipe_.generator.start;
     how_.steps = recipe_.steps;
     return;
   }
-  if (options.generator) throw Error(ErrorCode::kInvalidArgument, "the method '" + method_.method + "' has no generator; leave it out");
+  if (trained && method_.method == kAmortised)
+    method_.options["generator"] = absolute_path(generator);
+  else if (options.generator)
+    throw Error(ErrorCode::kInvalidArgument,
+                "the method '" + method_.method + "' has no generator" +
+                    (method_.method == kAmortised ? " '" + generator + "' but the file of a trained explainer" : "; leave it out"));
   if (options.steps > 0) method_.options["steps"] = options.steps;
   how_.recipe = method_.name;
 }
@@ -149,10 +165,14 @@ void ExplainSession::choose_method(const actmatch_explain_options& options) {
 void ExplainSession::make_explainer() {
   if (method_.method == kMainMethod) {
     explainer_ = std::make_unique<Explainer>(*classifier_, recipe_);
+    if (const std::string& start = recipe_.generator.start; !start.empty()) {
+      const auto net = std::make_shared<ExplainerNet>(*classifier_, open_explainer(*model_, preprocess_, start));
+      explainer_->optimiser()->begin_from([net](const Problem& problem) { return net->logits(problem.x); });
+    }
     return;
   }
   try {
-    MadeMethod made = make_method(*classifier_, method_, settings_.criterion.robust);
+    MadeMethod made = make_method(*classifier_, method_, settings_.criterion.robust, explainer_opener(*model_, preprocess_));
     how_.options = made.options;
     explainer_ = std::make_unique<Explainer>(*classifier_, std::move(made.method));
   } catch (const Error& e) {

@@ -8,6 +8,7 @@
 
 #include "engine/api/explain_session.h"
 #include "engine/api/sha256.h"
+#include "engine/api/trained_explainer.h"
 #include "engine/core/error.h"
 #include "engine/explain/feasibility.h"
 #include "engine/explain/prune.h"
@@ -178,8 +179,8 @@ HardMask load_mask(const std::string& path, const ClassifierShape& shape) {
 }
 
 // The method's soft map once more, beside the one that was written. Claims nothing of an optimisation, which amplifies rounding.
-void check_map(const Record& record, Classifier& classifier, const Problem& problem, bool robust, const Tolerance& tolerance,
-               ClaimList& claims) {
+void check_map(const Record& record, Classifier& classifier, const Problem& problem, bool robust, const ExplainerOpener& open,
+               const Tolerance& tolerance, ClaimList& claims) {
   const std::string name = record.find("method") ? record.text("method") : kMainMethod;
   if (!find_method(name).repeatable) return;
   const ClassifierShape& shape = classifier.shape();
@@ -189,7 +190,7 @@ void check_map(const Record& record, Classifier& classifier, const Problem& prob
     throw Error(ErrorCode::kFormat, "'" + path + "' is not a map of " + std::to_string(shape.height) + "x" + std::to_string(shape.width) +
                                         " floats; it belongs to another model or was changed");
   const MadeMethod made =
-      make_method(classifier, {name, record.text("recipe"), "'options' in " + record.path(), record.at("options")}, robust);
+      make_method(classifier, {name, record.text("recipe"), "'options' in " + record.path(), record.at("options")}, robust, open);
   const SoftMap found = made.method->run(std::span(&problem, 1), problem.backgrounds.seed, {}).front();
   double difference = 0;
   for (size_t i = 0; i < found.soft.size(); ++i) difference += std::abs(static_cast<double>(found.soft[i]) - stated.data<float>()[i]);
@@ -277,7 +278,7 @@ std::vector<Claim> verify_record(const std::string& given_path, const VerifySett
     const bool minimal = is_minimal(checker, mask, shape.height, shape.width, tile, criterion.robust);
     claims.add("minimal_tile", std::to_string(tile), minimal ? std::to_string(tile) : "not minimal", minimal);
   }
-  check_map(record, classifier, problem, criterion.robust, tolerance, claims);
+  check_map(record, classifier, problem, criterion.robust, explainer_opener(session, preprocess), tolerance, claims);
   return claims.take();
 }
 

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <numeric>
 
 #include "engine/core/error.h"
 #include "kernels/philox.h"
@@ -12,7 +13,8 @@ GeneratorKind generator_kind(const std::string& name) {
   if (name == "csae") return GeneratorKind::kCsae;
   if (name == "unet") return GeneratorKind::kUnet;
   if (name == "grid") return GeneratorKind::kGrid;
-  throw Error(ErrorCode::kInvalidArgument, "there is no generator '" + name + "'; use csae, unet or grid");
+  throw Error(ErrorCode::kInvalidArgument,
+              "there is no generator '" + name + "'; use csae, unet or grid, or the .onnx file of a trained explainer");
 }
 
 const char* name_of(GeneratorKind kind) {
@@ -31,7 +33,7 @@ constexpr int64_t kMultiple = int64_t{1} << kStages;
 
 class Builder {
  public:
-  Builder(Generator& g, int64_t batch, uint64_t seed) : g_(g), batch_(batch), seed_(seed) {}
+  Builder(Generator& g, int64_t instances, uint64_t seed) : g_(g), instances_(instances), seed_(seed) {}
 
   // Uniform in +-bound, reproducible from (seed, number of the tensor, index).
   Tensor uniform(Shape shape, float bound) {
@@ -45,14 +47,14 @@ class Builder {
     ++tensors_;
     return t;
   }
-  // In a batch, each image has a parameter of its own, and all of them begin alike: as for one image.
+  // Each instance has a parameter of its own, and all of them begin alike: as for one image.
   ValueId parameter(const std::string& name, Tensor initial) {
     g_.parameters += initial.count();
-    if (batch_ == 1) return g_.graph.add_parameter(name, std::move(initial));
+    if (instances_ == 1) return g_.graph.add_parameter(name, std::move(initial));
     Shape shape = initial.shape();
-    shape.insert(shape.begin(), batch_);
+    shape.insert(shape.begin(), instances_);
     Tensor all(DType::kF32, std::move(shape));
-    for (int64_t n = 0; n < batch_; ++n) std::copy_n(initial.data<float>(), initial.count(), all.data<float>() + n * initial.count());
+    for (int64_t n = 0; n < instances_; ++n) std::copy_n(initial.data<float>(), initial.count(), all.data<float>() + n * initial.count());
     return g_.graph.add_parameter(name, std::move(all));
   }
   int64_t channels_of(ValueId x) const { return g_.graph.value(x).shape[1]; }
@@ -79,7 +81,7 @@ class Builder {
 
  private:
   Generator& g_;
-  int64_t batch_;
+  int64_t instances_;
   uint64_t seed_;
   uint32_t tensors_ = 0;
 };
@@ -119,14 +121,35 @@ ValueId unet(Builder& b, Graph& graph, ValueId x) {
   return b.conv("head", x, 1, 1, 1);
 }
 
+ValueId cells(Graph& graph, ValueId x, int64_t cell) {
+  PoolAttrs pool;
+  pool.mode = PoolMode::kAverageExcludePad;
+  pool.kernel = pool.strides = {cell, cell};
+  return graph.add_node("cells", pool, {x});
+}
+
+// (x - mean) / deviation over all of an image.
+ValueId standardised(Graph& graph, ValueId x) {
+  const ReduceAttrs mean{ReduceKind::kMean, {1, 2, 3}, true};
+  const ValueId centred = graph.add_node("centre", BinaryAttrs{BinaryKind::kSub}, {x, graph.add_node("mean", mean, {x})});
+  const ValueId square = graph.add_node("square", BinaryAttrs{BinaryKind::kMul}, {centred, centred});
+  const ValueId least = graph.add_constant("least", Tensor::scalar(1e-6f));  // a deviation of a thousandth, for images without any
+  const ValueId variance = graph.add_node("variance", BinaryAttrs{BinaryKind::kAdd}, {graph.add_node("squares", mean, {square}), least});
+  const ValueId deviation = graph.add_node("deviation", UnaryAttrs{UnaryKind::kSqrt, 0, 0}, {variance});
+  return graph.add_node("standardise", BinaryAttrs{BinaryKind::kDiv}, {centred, deviation});
+}
+
 int64_t round_up(int64_t extent, int64_t multiple) { return (extent + multiple - 1) / multiple * multiple; }
 
 }  // namespace
 
-Generator build_generator(const GeneratorSpec& spec, int64_t batch, int64_t channels, int64_t height, int64_t width, uint64_t seed) {
+Generator build_generator(const GeneratorSpec& spec, int64_t batch, int64_t channels, int64_t height, int64_t width, uint64_t seed,
+                          Sharing sharing) {
   Generator g;
   ACTMATCH_CHECK(batch >= 1, "a generator is for at least one image");
-  Builder b(g, batch, seed);
+  const bool shared = sharing != Sharing::kNone;
+  ACTMATCH_CHECK(!shared || spec.kind != GeneratorKind::kGrid, "a grid sees no image: there is nothing that images could share");
+  Builder b(g, shared ? 1 : batch, seed);
   if (spec.kind == GeneratorKind::kGrid) {
     ACTMATCH_CHECK(spec.cell >= 1, "a grid cell covers at least one pixel");
     Tensor cells(DType::kF32, {batch, 1, round_up(height, spec.cell) / spec.cell, round_up(width, spec.cell) / spec.cell});
@@ -140,11 +163,17 @@ Generator build_generator(const GeneratorSpec& spec, int64_t batch, int64_t chan
       g.logits = g.graph.add_node("crop", SliceAttrs{{0, 0, 0, 0}, {1, 1, 1, 1}, {batch, 1, height, width}}, {g.logits});
   } else {
     g.image = g.graph.add_input("image", DType::kF32, {batch, channels, height, width});
-    const int64_t H = round_up(height, kMultiple), W = round_up(width, kMultiple);
+    const int64_t multiple = shared ? std::lcm(kMultiple, spec.cell) : kMultiple;
+    const int64_t H = round_up(height, multiple), W = round_up(width, multiple);
     ValueId x = g.image;
     if (H != height || W != width)
       x = g.graph.add_node("pad", PadAttrs{{0, 0, 0, 0}, {0, 0, H - height, W - width}, PadMode::kEdge, 0.0f}, {x});
     x = spec.kind == GeneratorKind::kCsae ? csae(b, x) : unet(b, g.graph, x);
+    if (shared) {
+      x = cells(g.graph, x, spec.cell);
+      if (sharing == Sharing::kSharedOrder) x = standardised(g.graph, x);
+      x = g.graph.add_node("upsample", ResizeAttrs{spec.smooth ? ResizeMode::kLinear : ResizeMode::kNearest, H, W}, {x});
+    }
     if (H != height || W != width) x = g.graph.add_node("crop", SliceAttrs{{0, 0, 0, 0}, {1, 1, 1, 1}, {batch, 1, height, width}}, {x});
     if (spec.initial_logit != 0.0f) {
       const float shift = spec.initial_logit;

@@ -19,16 +19,18 @@ const char* name_of(GeneratorKind kind);
 
 struct GeneratorSpec {
   GeneratorKind kind = GeneratorKind::kGrid;
-  int64_t cell = 8;            // grid: pixels a cell covers; the grid has ceil(extent / cell) cells
-  bool smooth = true;          // grid: bilinear upsampling; otherwise each cell is a flat tile
+  int64_t cell = 8;            // grid, shared nets: pixels a cell covers; the grid has ceil(extent / cell) cells
+  bool smooth = true;          // likewise: bilinear upsampling; otherwise each cell is a flat tile
   float initial_logit = 0.0f;  // the mask's logits before the first step: the grid's cells, or the bias of the last layer
+  std::string start{};         // grid: file of a trained explainer, whose logits on the picture are the first ones; empty: initial_logit
+  double start_spread = 3.0;   // their standard deviation then; the explainer's own says nothing
 };
 
 struct Generator {
   Graph graph;
   ValueId image = kNoValue;   // input [batch, C, H, W]; kNoValue for the grid
   ValueId logits = kNoValue;  // output [batch, 1, H, W]
-  int64_t parameters = 0;     // of one image
+  int64_t parameters = 0;     // of one image, or shared by all
 };
 
 // Weights are drawn from `seed` as PyTorch initialises these layers: uniform in +-1/sqrt(fan in). Images whose extents are not multiples of
@@ -37,6 +39,13 @@ struct Generator {
 // In a batch every image trains a generator of its own: parameters then have the images as their first axis (the grid always has), which
 // the convolutions know as instances (op.h). Each begins as the only image of a batch of one does, so an image's result does not depend on
 // its neighbours.
-Generator build_generator(const GeneratorSpec& spec, int64_t batch, int64_t channels, int64_t height, int64_t width, uint64_t seed);
+//
+// A shared generator is one net for all images, whose parameters are those of one image. What it says of a pixel it says of the whole cell:
+// its output is averaged over cells and upsampled as a grid is, because the gradient at single pixels is mostly noise, which one picture's
+// optimisation smooths away and a net would learn. Of kSharedOrder only the order of the pixels counts: each image's cells are brought to
+// mean 0 and deviation 1, without which the logits grow until the sigmoid passes no gradient.
+enum class Sharing : uint8_t { kNone, kShared, kSharedOrder };
+Generator build_generator(const GeneratorSpec& spec, int64_t batch, int64_t channels, int64_t height, int64_t width, uint64_t seed,
+                          Sharing sharing = Sharing::kNone);
 
 }  // namespace actmatch

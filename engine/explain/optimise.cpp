@@ -66,6 +66,16 @@ class Watch {
   Clock::time_point start_ = Clock::now();
 };
 
+// The same with mean 0 and that deviation; zeros where all are equal.
+std::vector<float> spread(std::vector<float> logits, double deviation) {
+  double mean = 0, square = 0;
+  for (float v : logits) mean += v / static_cast<double>(logits.size());
+  for (float v : logits) square += (v - mean) * (v - mean) / static_cast<double>(logits.size());
+  const double scale = square > 0 ? deviation / std::sqrt(square) : 0;
+  for (float& v : logits) v = static_cast<float>((v - mean) * scale);
+  return logits;
+}
+
 }  // namespace
 
 struct Optimiser::State {
@@ -74,6 +84,7 @@ struct Optimiser::State {
   std::vector<std::string> tap_names;
   std::unique_ptr<OptimisationStep> step;  // null after a failure
   std::unique_ptr<Readback> readback;
+  std::function<std::vector<float>(const Problem&)> first;
 
   void drop() { readback.reset(), step.reset(); }
   void prepare(int64_t batch) {
@@ -84,7 +95,7 @@ struct Optimiser::State {
 };
 
 Optimiser::Optimiser(Classifier& classifier, const Recipe& recipe, int64_t batch)
-    : state_(std::make_unique<State>(State{classifier, recipe, {}, nullptr, nullptr})) {
+    : state_(std::make_unique<State>(State{classifier, recipe, {}, nullptr, nullptr, {}})) {
   if (recipe.weights.act > 0 && (recipe.taps.distances.empty() || recipe.taps.weights.empty()))
     throw Error(ErrorCode::kInvalidArgument,
                 "the recipe weighs 'act' but has no distances or no weights for its taps; give one of each at least");
@@ -102,6 +113,8 @@ void Optimiser::prepare(int64_t batch) {
   if (!state_->step || state_->step->batch() != batch) state_->prepare(batch);
 }
 
+void Optimiser::begin_from(std::function<std::vector<float>(const Problem&)> first) { state_->first = std::move(first); }
+
 int64_t Optimiser::ready() const { return state_->step ? state_->step->batch() : 0; }
 
 size_t Optimiser::estimate_bytes(int64_t batch) const {
@@ -116,6 +129,7 @@ std::vector<OptimisedMask> Optimiser::run(std::span<const Problem> problems, uin
   const auto start_time = Clock::now();
   const auto count = static_cast<int64_t>(problems.size());
   State& state = *state_;
+  ACTMATCH_CHECK(state.first || state.recipe.generator.start.empty(), "a recipe that begins from an explainer needs begin_from()");
   const int64_t ready = state.step ? state.step->batch() : 0;
   if (count > ready || 2 * count <= ready) state.prepare(count);
   Backend& backend = state.classifier.backend();
@@ -127,6 +141,8 @@ std::vector<OptimisedMask> Optimiser::run(std::span<const Problem> problems, uin
   const int64_t steps = state.recipe.steps;
   try {
     step.start(problems, seed);
+    for (size_t i = 0; i < problems.size() && state.first; ++i)
+      step.generator().set_grid(static_cast<int64_t>(i), spread(state.first(problems[i]), state.recipe.generator.start_spread));
     // What an earlier run has left under way must not be taken for this one's.
     const auto read_all = [&] {
       backend.synchronize();

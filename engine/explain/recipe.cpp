@@ -31,7 +31,10 @@ void read_generator(const Json& json, const std::string& origin, GeneratorSpec& 
   r.number("cell", g.cell, 1, 1024);
   r.boolean("smooth", g.smooth);
   r.number("initial_logit", g.initial_logit, -kBig, kBig);
+  r.text("start", g.start);
+  r.number("start_spread", g.start_spread, 0, kBig);
   r.finish();
+  if (!g.start.empty() && g.kind != GeneratorKind::kGrid) r.fail("'generator.start'", "is for the kind 'grid' only");
 }
 
 void read_taps(const Json& json, const std::string& origin, TapRecipe& taps) {

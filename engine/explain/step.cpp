@@ -50,12 +50,18 @@ int64_t soft_steps_of(const Recipe& r) {
   return steps;
 }
 
+// Where masks are the top fraction of the logits only their order counts.
+Sharing sharing_of(const Recipe& r, bool shared) {
+  return !shared ? Sharing::kNone : r.area.enabled ? Sharing::kSharedOrder : Sharing::kShared;
+}
+
 const uint32_t* step_number(const DeviceBuffer& report) { return reinterpret_cast<const uint32_t*>(report.data()); }
 
 }  // namespace
 
-OptimisationStep::OptimisationStep(Classifier& classifier, const Recipe& recipe, const std::vector<std::string>& tap_names, int64_t batch)
-    : classifier_(classifier), backend_(classifier.backend()), k_(backend_.kernels()), recipe_(recipe), batch_(batch) {
+OptimisationStep::OptimisationStep(Classifier& classifier, const Recipe& recipe, const std::vector<std::string>& tap_names, int64_t batch,
+                                   bool shared)
+    : classifier_(classifier), backend_(classifier.backend()), k_(backend_.kernels()), recipe_(recipe), batch_(batch), shared_(shared) {
   const ClassifierShape& shape = classifier.shape();
   C_ = shape.channels, H_ = shape.height, W_ = shape.width, HW_ = H_ * W_, K_ = shape.classes;
   const LossWeights& w = recipe.weights;
@@ -114,14 +120,15 @@ OptimisationStep::OptimisationStep(Classifier& classifier, const Recipe& recipe,
     cursor_ = DeviceArray<kernels::BackgroundCursor>(backend_, 1);
   }
   learning_rate_ = DeviceArray<double>(backend_, std::span<const double>(&recipe.learning_rate, 1));
-  if (recipe.area.enabled) fall_ = DeviceArray<double>(backend_, std::span<const double>(fall_of(recipe.area, fall_steps_, recipe.steps)));
+  if (recipe.area.enabled && !shared)
+    fall_ = DeviceArray<double>(backend_, std::span<const double>(fall_of(recipe.area, fall_steps_, recipe.steps)));
   report_ = buffer(static_cast<int64_t>(kReportHead) + kTraceSteps * batch * kernels::kTraceColumns);
 
-  generator_ = std::make_unique<Trainable>(backend_, recipe.generator, batch, C_, H_, W_, false);
+  generator_ = std::make_unique<Trainable>(backend_, recipe.generator, batch, C_, H_, W_, false, sharing_of(recipe, shared));
   // Smoothing a grid's gradient is the same thing at a fraction of the pixels.
   const bool grid = generator_->is_grid();
   std::vector<double> sigmas;
-  for (int64_t t = 0; t <= std::min(fall_steps_, recipe.steps); ++t) {
+  for (int64_t t = 0; t <= std::min(fall_steps_, recipe.steps) && !shared; ++t) {  // a shared net is smooth by its cells
     const double sigma = recipe.smooth_start + (recipe.smooth_end - recipe.smooth_start) * progress(t, fall_steps_);
     sigmas.push_back(grid ? sigma / static_cast<double>(recipe.generator.cell) : sigma);
   }
@@ -132,6 +139,27 @@ OptimisationStep::OptimisationStep(Classifier& classifier, const Recipe& recipe,
 int64_t OptimisationStep::passes_of(const Recipe& recipe) { return 1 + robust_of(recipe) + (recipe.weights.nec > 0 ? 1 : 0); }
 
 void OptimisationStep::start(std::span<const Problem> problems, uint64_t seed) {
+  settle(problems);
+  generator_->start(seed);
+  upload(problems);
+  prepare_taps(problems);
+  step_ = 0;
+}
+
+void OptimisationStep::show(std::span<const Problem> problems, int64_t number, std::span<const double> areas, double learning_rate) {
+  ACTMATCH_CHECK(shared_, "only a generator that pictures share goes on with others");
+  settle(problems);
+  upload(problems, areas);
+  prepare_taps(problems);
+  learning_rate_.upload(std::span(&learning_rate, 1));
+  step_ = number - 1;
+  report_.upload(std::vector<float>{std::bit_cast<float>(static_cast<uint32_t>(number))});
+  if (robust_ > 0)  // a step's backgrounds are its own, wherever the training began
+    cursor_.upload(std::vector<kernels::BackgroundCursor>{{problems[0].image_index, static_cast<uint32_t>(step_ * robust_)}});
+}
+
+// What a recording holds by value has to be that of these pictures.
+void OptimisationStep::settle(std::span<const Problem> problems) {
   const auto count = static_cast<int64_t>(problems.size());
   ACTMATCH_CHECK(count >= 1 && count <= batch_, "as many pictures as the batch has places");
   const Problem& first = problems[0];
@@ -147,19 +175,16 @@ void OptimisationStep::start(std::span<const Problem> problems, uint64_t seed) {
   if (forbids != (generator_->forbidden() != nullptr)) {
     soft_recording_.reset(), hard_recording_.reset();
     generator_.reset();  // first, so that there is room
+    ACTMATCH_CHECK(!shared_, "a shared generator knows no forbidden pixels");
     generator_ = std::make_unique<Trainable>(backend_, recipe_.generator, batch_, C_, H_, W_, forbids);
   }
   if (!(frozen == frozen_)) {
     soft_recording_.reset(), hard_recording_.reset();
     frozen_ = frozen;
   }
-  generator_->start(seed);
-  upload(problems);
-  prepare_taps(problems);
-  step_ = 0;
 }
 
-void OptimisationStep::upload(std::span<const Problem> problems) {
+void OptimisationStep::upload(std::span<const Problem> problems, std::span<const double> areas) {
   std::vector<float> x, colour, target, area, forbidden;
   std::vector<int32_t> label;
   std::vector<kernels::AreaState> state;
@@ -170,7 +195,7 @@ void OptimisationStep::upload(std::span<const Problem> problems) {
     label.push_back(p.label);
     kernels::AreaState s;
     if (!p.allowed.empty()) s.ceiling = static_cast<double>(count_pixels(p.allowed)) / static_cast<double>(HW_);
-    s.area = std::min(recipe_.area.start, s.ceiling);
+    s.area = std::min(areas.empty() ? recipe_.area.start : areas[std::min(static_cast<size_t>(b), areas.size() - 1)], s.ceiling);
     s.least_p = (recipe_.area.enabled ? recipe_.area.keep : p.criterion.tau) * p.p_x;
     state.push_back(s);
     area.push_back(static_cast<float>(s.area));
@@ -216,6 +241,11 @@ void OptimisationStep::run() {
   ++step_;
 }
 
+void OptimisationStep::look() {
+  body(false, false);
+  classifier_.count_images(passes_ * batch_);
+}
+
 void OptimisationStep::finish() {
   generator_->program().forward();
   make_masks();
@@ -230,7 +260,7 @@ void OptimisationStep::make_masks() {
   k_.mask_activate(soft_.data(), s, threshold_.data(), inverse_temperature_.data(), batch_, HW_);
 }
 
-void OptimisationStep::body(bool soft) {
+void OptimisationStep::body(bool soft, bool train) {
   const int64_t B = batch_;
   const uint32_t* step = step_number(report_);
   generator_->program().forward();
@@ -250,18 +280,19 @@ void OptimisationStep::body(bool soft) {
     k_.tap_distance(act_.data() + static_cast<int64_t>(i) * B, net_.program->gradient(tap.value), net_.program->data(tap.value),
                     tap.prepared.data(), tap.constant.data(), tap.row_weight.data(), tap.distance, B, 1, tap.C, tap.HW, false);
   }
-  net_.program->backward();
-
-  k_.compose_backward(d_mask_.data(), net_.program->gradient(net_.ends.input), x_.data(), passes, B, C_, HW_, false);
+  if (train) {
+    net_.program->backward();
+    k_.compose_backward(d_mask_.data(), net_.program->gradient(net_.ends.input), x_.data(), passes, B, C_, HW_, false);
+  }
   k_.mask_regulariser(regulariser_.data(), d_mask_.data(), soft_.data(), regulariser_weight_.data(), recipe_.tv_neighbours, B, H_, W_,
-                      true);
-  back_to_generator();
+                      train);
+  if (train) back_to_generator();
 
   // Does the hard mask of this step keep the label?
   k_.class_scores(top_.data(), p_label_.data(), net_.program->data(net_.ends.logits), label_.data(), B, 1 + robust_, K_);
   const kernels::AreaControl control{recipe_.area.shrink, recipe_.area.grow, fall_steps_, robust_, frozen_.needed, !soft};
   k_.area_control(state_.data(), area_.data(), best_.data(), outcome_.data(), hard_.data(), top_.data(), p_label_.data(), label_.data(),
-                  recipe_.area.enabled ? fall_.data() : nullptr, step, control, B, HW_);
+                  recipe_.area.enabled && !shared_ ? fall_.data() : nullptr, step, control, B, HW_);
 
   const LossWeights& w = recipe_.weights;
   kernels::StepTerms<float> terms;
@@ -330,7 +361,7 @@ void OptimisationStep::back_to_generator() {
   adam.beta2 = recipe_.beta2;
   for (const Trainable::Parameter& p : generator_->parameters())
     k_.adam(program.data(p.value), p.first.data(), p.second.data(), program.gradient(p.value), p.count, adam, step, learning_rate_.data(),
-            1.0f);
+            shared_ ? 1.0f / static_cast<float>(batch_) : 1.0f);
 }
 
 int64_t OptimisationStep::Report::steps_done() const {

@@ -23,8 +23,10 @@ class OptimisationStep {
   // The trace holds this many of the latest steps.
   static constexpr int64_t kTraceSteps = 64;
 
-  // Compiles the classifier and the generator for `batch` pictures.
-  OptimisationStep(Classifier& classifier, const Recipe& recipe, const std::vector<std::string>& tap_names, int64_t batch);
+  // Compiles the classifier and the generator for `batch` pictures. `shared`: they have one generator, a net, whose loss is the mean of
+  // theirs; otherwise each has its own.
+  OptimisationStep(Classifier& classifier, const Recipe& recipe, const std::vector<std::string>& tap_names, int64_t batch,
+                   bool shared = false);
   OptimisationStep(const OptimisationStep&) = delete;
   OptimisationStep& operator=(const OptimisationStep&) = delete;
 
@@ -33,6 +35,12 @@ class OptimisationStep {
   void start(std::span<const Problem> problems, uint64_t seed);
   void run();     // the next step; returns at once where the device works by itself
   void finish();  // the masks after the last step
+
+  // Of a shared generator, after start(): the pictures of step `number` (from 1). Generator and Adam's memory stay as they are. The hard
+  // masks have the shares `areas` of the pixels, for each picture one, where the recipe has a schedule: the areas are the caller's affair.
+  void show(std::span<const Problem> problems, int64_t number, std::span<const double> areas, double learning_rate);
+  void look();  // what run() records of a step on hard masks, without the way back: nothing is trained
+  Trainable& generator() { return *generator_; }
 
   int64_t batch() const { return batch_; }
   int64_t passes() const { return passes_; }
@@ -78,9 +86,10 @@ class OptimisationStep {
     bool operator==(const Frozen&) const = default;
   };
 
-  void upload(std::span<const Problem> problems);
+  void settle(std::span<const Problem> problems);
+  void upload(std::span<const Problem> problems, std::span<const double> areas = {});
   void prepare_taps(std::span<const Problem> problems);
-  void body(bool soft);
+  void body(bool soft, bool train = true);
   void make_masks();
   void logit_losses();
   void back_to_generator();
@@ -91,7 +100,7 @@ class OptimisationStep {
   Kernels& k_;
   Recipe recipe_;
   int64_t batch_, robust_, passes_, C_, H_, W_, HW_, K_;
-  bool necessity_;
+  bool necessity_, shared_;
   int64_t fall_steps_, soft_steps_, step_ = 0;
   Frozen frozen_;
 

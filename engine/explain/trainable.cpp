@@ -1,12 +1,21 @@
 #include "engine/explain/trainable.h"
 
+#include <algorithm>
+
 #include "engine/backend/kernels.h"
 
 namespace actmatch {
 
 Trainable::Trainable(Backend& backend, const GeneratorSpec& spec, int64_t batch, int64_t channels, int64_t height, int64_t width,
-                     bool forbids)
-    : backend_(backend), spec_(spec), batch_(batch), channels_(channels), height_(height), width_(width), generator_(build(seed_)) {
+                     bool forbids, Sharing sharing)
+    : backend_(backend),
+      spec_(spec),
+      batch_(batch),
+      channels_(channels),
+      height_(height),
+      width_(width),
+      sharing_(sharing),
+      generator_(build(seed_, batch_)) {
   if (forbids) {
     Graph& graph = generator_.graph;
     forbidden_ = graph.add_input("forbidden", DType::kF32, {batch, 1, height, width});
@@ -23,11 +32,13 @@ Trainable::Trainable(Backend& backend, const GeneratorSpec& spec, int64_t batch,
   }
 }
 
-Generator Trainable::build(uint64_t seed) const { return build_generator(spec_, batch_, channels_, height_, width_, seed); }
+Generator Trainable::build(uint64_t seed, int64_t batch) const {
+  return build_generator(spec_, batch, channels_, height_, width_, seed, sharing_);
+}
 
 void Trainable::start(uint64_t seed) {
   if (seed != seed_) {  // the graph is the same but for the first weights
-    const Generator other = build(seed);
+    const Generator other = build(seed, batch_);
     for (const Parameter& p : parameters_) generator_.graph.mutable_value(p.value).constant = other.graph.value(p.value).constant;
     seed_ = seed;
   }
@@ -37,6 +48,21 @@ void Trainable::start(uint64_t seed) {
     backend_.kernels().fill(p.first.data(), 0.0f, p.count);
     backend_.kernels().fill(p.second.data(), 0.0f, p.count);
   }
+}
+
+void Trainable::set_grid(int64_t picture, const std::vector<float>& logits) {
+  const Shape& shape = shape_of(parameters_[0]);
+  const int64_t rows = shape[2], columns = shape[3], cell = spec_.cell;
+  std::vector<float> cells;
+  for (int64_t r = 0; r < rows; ++r)
+    for (int64_t c = 0; c < columns; ++c) {
+      double sum = 0;
+      const int64_t bottom = std::min(height_, (r + 1) * cell), right = std::min(width_, (c + 1) * cell);
+      for (int64_t y = r * cell; y < bottom; ++y)
+        for (int64_t x = c * cell; x < right; ++x) sum += logits[static_cast<size_t>(y * width_ + x)];
+      cells.push_back(static_cast<float>(sum / static_cast<double>((bottom - r * cell) * (right - c * cell))));
+    }
+  backend_.upload(program_->data(parameters_[0].value) + picture * rows * columns, cells.data(), cells.size());
 }
 
 }  // namespace actmatch

@@ -75,10 +75,13 @@ MethodRecipe load_method_recipe(const std::string& method, const std::string& re
   return chosen;
 }
 
-MadeMethod make_method(Classifier& classifier, const MethodRecipe& recipe, bool robust) {
+MadeMethod make_method(Classifier& classifier, const MethodRecipe& recipe, bool robust, const ExplainerOpener& open) {
   JsonReader options(recipe.options, recipe.origin, "");
   MadeMethod made;
-  made.method = find_method(recipe.method).make(classifier, options, robust);
+  const MethodInfo& info = find_method(recipe.method);
+  if (info.make_trained && !open)
+    throw Error(ErrorCode::kUnsupported, "the method '" + recipe.method + "' needs a trained explainer, and nothing here opens its file");
+  made.method = info.make_trained ? info.make_trained(classifier, options, open) : info.make(classifier, options, robust);
   made.options = recipe.method == kMainMethod ? recipe.options : options.settled();
   std::string about, name, method;
   options.text("about", about);

@@ -7,6 +7,7 @@
 #include <span>
 #include <string>
 
+#include "engine/amortise/explainer_net.h"
 #include "engine/explain/json_reader.h"
 #include "engine/explain/method.h"
 
@@ -22,6 +23,8 @@ struct MethodInfo {
   bool repeatable;
   // Reads its options; the caller sees that nothing is left over.
   std::unique_ptr<Method> (*make)(Classifier& classifier, JsonReader& options, bool robust);
+  // In its place for a method that needs a trained explainer, whose file its options name.
+  std::unique_ptr<Method> (*make_trained)(Classifier& classifier, JsonReader& options, const ExplainerOpener& open) = nullptr;
 };
 
 std::span<const MethodInfo> all_methods();               // by name
@@ -41,6 +44,7 @@ struct MadeMethod {
   std::unique_ptr<Method> method;
   nlohmann::json options;  // what was settled, defaults included
 };
-MadeMethod make_method(Classifier& classifier, const MethodRecipe& recipe, bool robust);
+// `open`: for methods that need a trained explainer.
+MadeMethod make_method(Classifier& classifier, const MethodRecipe& recipe, bool robust, const ExplainerOpener& open = {});
 
 }  // namespace actmatch

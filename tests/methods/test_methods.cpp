@@ -12,8 +12,17 @@ namespace {
 
 using Json = nlohmann::json;
 
+// Whatever the file's name, an explainer with its first weights.
+ExplainerOpener opener(const Classifier& classifier) {
+  return [shape = classifier.shape()](const std::string& path) -> TrainedExplainer {
+    return {path, [shape](int64_t batch) {
+              return build_generator({GeneratorKind::kCsae}, batch, shape.channels, shape.height, shape.width, 3, Sharing::kShared).graph;
+            }};
+  };
+}
+
 std::unique_ptr<Method> method(Classifier& classifier, const std::string& name, const Json& options = Json::object()) {
-  return make_method(classifier, {name, "test", "the test's options", options}, false).method;
+  return make_method(classifier, {name, "test", "the test's options", options}, false, opener(classifier)).method;
 }
 
 SoftMap map_of(Classifier& classifier, const Problem& problem, const std::string& name, const Json& options = Json::object(),
@@ -27,6 +36,7 @@ Json quick(const std::string& name) {
   if (name == "smoothgrad") return {{"samples", 6}};
   if (name == "integrated-gradients") return {{"steps", 6}};
   if (name == "opticam" || name == "extremal" || name == "marc") return {{"steps", 8}};
+  if (name == "amortised") return {{"generator", "any.onnx"}};
   Json options = Json::object();
   if (name == kMainMethod) {
     options = Json::parse(built_in_recipe("default"));
@@ -224,10 +234,33 @@ TEST(Methods, TheReadmeNamesAllOfThemAndTheirOptions) {
   for (const MethodInfo& info : all_methods()) {
     EXPECT_NE(text.find("`" + std::string(info.name) + "`"), std::string::npos) << info.name;
     if (info.name == std::string(kMainMethod)) continue;  // its options stand in engine/explain
-    const MadeMethod made = make_method(classifier, {info.name, "test", "no options", Json::object()}, false);
+    const MadeMethod made = make_method(classifier, {info.name, "test", "its options", quick(info.name)}, false, opener(classifier));
     for (const auto& [key, unused] : made.options.items())
       EXPECT_NE(text.find("`" + key + "`"), std::string::npos) << info.name << ": " << key;
   }
+}
+
+TEST(Methods, AmortisedIsWhatTheExplainerSays) {
+  Classifier classifier(cpu(), conv_classifier(16));
+  const Problem problem = problem_for(classifier, noise_image(classifier.shape(), 1), 0.0f);
+  const SoftMap found = map_of(classifier, problem, "amortised", quick("amortised"));
+  const Graph graph = opener(classifier)("any.onnx").graph(1);
+  const auto program = cpu().compile(graph, {});
+  cpu().upload(program->data(graph.inputs()[0]), problem.x.data(), problem.x.size());
+  program->forward();
+  std::vector<float> wanted(256);
+  cpu().download(wanted.data(), program->data(graph.outputs()[0]), wanted.size());
+  EXPECT_EQ(found.logits, wanted);
+  EXPECT_EQ(found.forward + found.backward, 0) << "the classifier is not asked";
+  expect_error(ErrorCode::kFormat, {"'generator'", "actmatch train"}, [&] { method(classifier, "amortised"); });
+  expect_error(ErrorCode::kUnsupported, {"amortised"}, [&] {
+    make_method(classifier, {"amortised", "test", "options", quick("amortised")}, false);
+  });
+  // One that takes other pictures.
+  Classifier larger(cpu(), conv_classifier(24));
+  expect_error(ErrorCode::kInvalidArgument, {"any.onnx", "1x3x24x24", "1x3x16x16"}, [&] {
+    make_method(larger, {"amortised", "test", "options", quick("amortised")}, false, opener(classifier));
+  });
 }
 
 TEST(Methods, RecipesAndNames) {

@@ -21,6 +21,7 @@ void add_verify(CLI::App& app, Action& action);
 void add_devices(CLI::App& app, Action& action);
 void add_evaluate(CLI::App& app, Action& action);
 void add_report(CLI::App& app, Action& action);
+void add_train(CLI::App& app, Action& action);
 
 // Flags that several subcommands have.
 struct DeviceFlags {
@@ -31,6 +32,7 @@ struct DeviceFlags {
 void add_device_flags(CLI::App& command, DeviceFlags& flags);
 void add_precision_flag(CLI::App& command, DeviceFlags& flags);
 void add_preprocess_flags(CLI::App& command, ExplainOptions& options);  // and labels
+CLI::Validator generator_check();                                       // csae, unet, grid, or a file
 void add_criterion_flags(CLI::App& command, ExplainOptions& options);   // what makes a mask acceptable
 
 // What the file leaves open about a classifier.

@@ -96,8 +96,11 @@ void add_evaluate(CLI::App& app, Action& action) {
       "\"seeds\": [numbers]}");
   c->add_flag("--retry", o.retry, "try again what failed or could not be read in an earlier run");
   c->add_option("--recipe", o.explain.recipe, "of activation matching: 'default', 'paper', or a JSON file");
-  c->add_option("--generator", o.explain.generator, "of activation matching: csae, unet or grid (default: the recipe's)")
-      ->check(CLI::IsMember({"csae", "unet", "grid"}));
+  c->add_option(
+       "--generator", o.explain.generator,
+       "of activation matching: csae, unet or grid (default: the recipe's); or the file of an explainer ('actmatch train') for the "
+       "method amortised, and for activation matching to begin from")
+      ->check(generator_check());
   c->add_option("--steps", o.explain.steps, "of activation matching (default: the recipe's)")
       ->check(CLI::Range(int64_t{1}, int64_t{1000000}));
   c->add_option("--seed", o.explain.seed, "same seed, same masks; a sweep's seeds come instead")->capture_default_str();

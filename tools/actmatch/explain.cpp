@@ -166,6 +166,16 @@ int explain(const ExplainFlags& flags) {
 
 }  // namespace
 
+CLI::Validator generator_check() {
+  return {[](const std::string& text) {
+            const bool known = text == "csae" || text == "unet" || text == "grid";
+            return known || text.ends_with(".onnx") || text.find('/') != std::string::npos
+                       ? std::string()
+                       : "'" + text + "' is neither csae, unet, grid nor the .onnx file of an explainer";
+          },
+          "csae|unet|grid|FILE.onnx"};
+}
+
 void add_preprocess_flags(CLI::App& command, ExplainOptions& o) {
   command.add_option(
       "--preprocess", o.preprocess,
@@ -208,8 +218,10 @@ void add_explain(CLI::App& app, Action& action) {
   c->add_option("--method", o.method,
                 "what ranks the pixels: " + method_names() + " (default: the recipe's, otherwise activation-matching)");
   c->add_option("--recipe", o.recipe, "the method's options: 'default', another built-in recipe such as 'paper', or a JSON file");
-  c->add_option("--generator", o.generator, "of activation matching: csae, unet or grid (default: the recipe's)")
-      ->check(CLI::IsMember({"csae", "unet", "grid"}));
+  c->add_option("--generator", o.generator,
+                "of activation matching: csae, unet or grid (default: the recipe's); or the file of an explainer ('actmatch train'), which "
+                "answers in one forward pass, and with --steps is where the optimisation begins")
+      ->check(generator_check());
   c->add_option("--steps", o.steps, "steps of a method that has some (default: the recipe's)")
       ->check(CLI::Range(int64_t{1}, int64_t{1000000}));
   c->add_option("--seed", o.seed, "same seed, same mask")->capture_default_str();

@@ -75,6 +75,7 @@ int main(int argc, char** argv) {
   add_verify(app, action);
   add_evaluate(app, action);
   add_report(app, action);
+  add_train(app, action);
   add_devices(app, action);
   try {
     app.parse(argc, argv);

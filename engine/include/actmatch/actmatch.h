@@ -140,7 +140,9 @@ ACTMATCH_API actmatch_status actmatch_methods_json(const char** json);
 typedef struct actmatch_explain_options {
   size_t struct_size;
   const char* recipe;     /* name of a built-in recipe or path of a JSON file, with the method's options; default "default" */
-  const char* generator;  /* "csae", "unet", "grid", of activation matching alone; default: the recipe's */
+  const char* generator;  /* "csae", "unet", "grid", of activation matching alone; default: the recipe's. Or the file of a trained explainer
+                             (actmatch_train): with no method, recipe and steps given it answers in one forward pass (the method
+                             "amortised"), otherwise activation matching begins from its answer */
   const char* class_name; /* index or name of the class to explain; default: the picture's top class */
   const char* preprocess; /* preset or JSON file; default: the model's .preprocess.json beside it, otherwise "imagenet" */
   const char* labels;     /* text file, a class name a line; default: the model's .labels.txt beside it, otherwise none */
@@ -306,6 +308,55 @@ ACTMATCH_API void actmatch_verification_free(actmatch_verification* verification
 ACTMATCH_API int actmatch_verification_passed(const actmatch_verification* verification);
 ACTMATCH_API size_t actmatch_verification_count(const actmatch_verification* verification);
 ACTMATCH_API actmatch_status actmatch_verification_claim(const actmatch_verification* verification, size_t index, actmatch_claim* claim);
+
+/* --- an explainer for many pictures -------------------------------------------------------------------------------------------------- */
+
+typedef struct actmatch_training_options {
+  size_t struct_size;
+  const char* images;        /* a folder of pictures, or a CSV table with the column image */
+  const char* validation;    /* likewise; NULL (default): a share of the images, which is not trained on */
+  double validation_share;   /* default 0.1; 0: none is kept apart */
+  const char* out;           /* the ONNX file to write: picture [N, C, H, W] as the classifier takes it -> mask logits [N, 1, H, W] */
+  const char* generator;     /* "csae" (default) or "unet" */
+  int64_t epochs;            /* how often each picture is shown; default 20 */
+  int64_t batch;             /* pictures in a step; default 8 */
+  double learning_rate;      /* the highest; 0 (default): as suits the generator */
+  double checkpoint_seconds; /* between checkpoints, OUT.checkpoint; default 60, 0: after every step */
+  int resume;                /* go on from OUT.checkpoint; the outcome is, bit for bit, that of a training without the break */
+  /* Preprocessing, recipe, seed, operating point. No method, generator, steps, class. NULL: the defaults. */
+  const actmatch_explain_options* explain;
+} actmatch_training_options;
+
+typedef struct actmatch_training_progress {
+  size_t struct_size;
+  int validating;               /* between two epochs */
+  int64_t epoch, epochs;        /* from 1 */
+  int64_t step, steps;          /* done; of all epochs */
+  double seconds, seconds_left; /* 0 left: not known yet */
+  double pictures_per_second;
+  double loss, kept;       /* means over the epoch so far; kept: share of the hard masks that keep the class */
+  int64_t validated_epoch; /* of what follows; 0: none yet */
+  double validation_loss, validation_kept;
+  double validation_area;     /* mean share of the pixels in the smallest feasible level set */
+  double validation_feasible; /* share of the pictures that have one */
+} actmatch_training_progress;
+/* Called after each step, and many times in a validation. Return 0 to go on; otherwise a checkpoint is written and the training ends with
+ * ACTMATCH_CANCELLED. Must not throw. */
+typedef int (*actmatch_training_callback)(const actmatch_training_progress* progress, void* user);
+
+typedef struct actmatch_training_outcome {
+  size_t struct_size;
+  int64_t steps, pictures, validation_pictures;
+  size_t unreadable; /* pictures that were left out; each was told to the model's notice callback */
+  double seconds, loss;
+  double validation_loss, validation_kept, validation_area, validation_feasible; /* of the last epoch; 0 without validation pictures */
+} actmatch_training_outcome;
+
+ACTMATCH_API void actmatch_training_options_init(actmatch_training_options* options);
+/* Trains one generator over many pictures by activation matching and writes it as an ONNX file that names its model (metadata_props). Use
+ * it as the generator of actmatch_explain_options, or with any ONNX runtime. `outcome` may be NULL. */
+ACTMATCH_API actmatch_status actmatch_train(actmatch_model* model, const actmatch_training_options* options,
+                                            actmatch_training_callback callback, void* user, actmatch_training_outcome* outcome);
 
 /* --- evaluations of whole data sets ------------------------------------------------------------------------------------------------- */
 

@@ -407,6 +407,57 @@ inline std::vector<Claim> verify(const std::string& result_json_path, const Veri
   return claims;
 }
 
+// As actmatch_training_options.
+struct TrainingOptions {
+  std::string images, out, generator = "csae";
+  std::optional<std::string> validation;
+  double validation_share = 0.1;
+  int64_t epochs = 20, batch = 8;
+  double learning_rate = 0, checkpoint_seconds = 60;
+  bool resume = false;
+  ExplainOptions explain;
+};
+using TrainingProgress = actmatch_training_progress;
+// Return false to stop; train() then throws a Failure with ACTMATCH_CANCELLED. An exception stops it too, and comes out of train().
+using TrainingProgressFunction = std::function<bool(const TrainingProgress&)>;
+
+// One generator for many pictures, written as an ONNX file; see actmatch_train.
+inline actmatch_training_outcome train(const Model& model, const TrainingOptions& options, const TrainingProgressFunction& progress = {}) {
+  const actmatch_explain_options explain = detail::as_c(options.explain);
+  actmatch_training_options o;
+  actmatch_training_options_init(&o);
+  o.images = options.images.c_str();
+  o.validation = detail::or_null(options.validation);
+  o.validation_share = options.validation_share;
+  o.out = options.out.c_str();
+  o.generator = options.generator.c_str();
+  o.epochs = options.epochs;
+  o.batch = options.batch;
+  o.learning_rate = options.learning_rate;
+  o.checkpoint_seconds = options.checkpoint_seconds;
+  o.resume = options.resume;
+  o.explain = &explain;
+  struct Listener {
+    const TrainingProgressFunction* function;
+    std::exception_ptr thrown;
+  } listener{&progress, nullptr};
+  const auto relay = [](const actmatch_training_progress* p, void* user) {
+    auto* l = static_cast<Listener*>(user);
+    try {
+      return (*l->function)(*p) ? 0 : 1;
+    } catch (...) {  // must not unwind through C
+      l->thrown = std::current_exception();
+      return 1;
+    }
+  };
+  actmatch_training_outcome outcome{};
+  outcome.struct_size = sizeof(outcome);
+  const actmatch_status status = actmatch_train(model.get(), &o, progress ? +relay : nullptr, &listener, &outcome);
+  if (listener.thrown) std::rethrow_exception(listener.thrown);
+  check(status);
+  return outcome;
+}
+
 inline std::string metrics_json() {
   const char* json = nullptr;
   check(actmatch_metrics_json(&json));
