@@ -197,8 +197,8 @@ def global_max_pool(a, x):
 
 @op("BatchNormalization")
 def batch_normalization(a, x, scale, bias, mean, var):
-    if a.get("training_mode", 0):
-        raise NotImplementedError("BatchNormalization in training mode")
+    if a.get("training_mode", 0):             # by the input's own statistics; the running ones are not given out
+        return F.batch_norm(x, None, None, scale, bias, True, 0.0, a.get("epsilon", 1e-5))
     return F.batch_norm(x, mean, var, scale, bias, False, 0.0, a.get("epsilon", 1e-5))
 
 
@@ -223,6 +223,30 @@ def local_response_normalization(a, x):
     square = square.transpose(1, -1)
     factor = a.get("alpha", 1e-4) / size
     return x / (a.get("bias", 1.0) + factor * square) ** a.get("beta", 0.75)
+
+
+@op("LSTM")
+def lstm(a, x, w, r, b=None, lengths=None, h=None, cell=None, peepholes=None):
+    if lengths is not None or peepholes is not None or a.get("layout", 0):
+        raise NotImplementedError("LSTM with lengths, peepholes or the batch first")
+    steps, batch, _ = x.shape
+    directions, _, hidden = r.shape
+    b = x.new_zeros(directions, 8 * hidden) if b is None else b
+    outputs, last, last_cells = [], [], []
+    for d in range(directions):
+        backwards = d == 1 or a.get("direction", "forward") == "reverse"
+        h_t = x.new_zeros(batch, hidden) if h is None else h[d].expand(batch, hidden)
+        c_t = x.new_zeros(batch, hidden) if cell is None else cell[d].expand(batch, hidden)
+        out = [None] * steps
+        for t in reversed(range(steps)) if backwards else range(steps):
+            gates = x[t] @ w[d].T + h_t @ r[d].T + b[d, :4 * hidden] + b[d, 4 * hidden:]
+            i, o, f, c = gates.chunk(4, 1)
+            c_t = torch.sigmoid(f) * c_t + torch.sigmoid(i) * torch.tanh(c)
+            out[t] = h_t = torch.sigmoid(o) * torch.tanh(c_t)
+        outputs.append(torch.stack(out))
+        last.append(h_t)
+        last_cells.append(c_t)
+    return torch.stack(outputs, 1), torch.stack(last), torch.stack(last_cells)
 
 
 # --- elementwise ---------------------------------------------------------------------------
