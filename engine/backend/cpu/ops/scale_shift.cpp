@@ -85,6 +85,10 @@ void build_scale_shift(Lowering& l) {
     x = l.input_plain(0);
     layout = channel_layout(*x);
   }
+  if (layout->block == 1 && layout->P == 1 && layout->outer == 1) {  // rows of channels: a row at a time, not a number
+    layout->block = layout->C;
+    layout->outer = 0;
+  }
   l.add_step(std::make_unique<ScaleShiftStep>(l, x, *layout));
 }
 

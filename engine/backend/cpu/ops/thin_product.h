@@ -1,5 +1,6 @@
 // Products of a few rows with a large matrix, as in a classifier's head, where reading the matrix once is what takes the time. An element
-// is summed in one order whatever rows are computed beside it and by however many threads, so a picture's numbers do not depend on its batch.
+// is summed in one order whatever rows are computed beside it and by however many threads, so a picture's numbers do not depend on its
+// batch.
 #pragma once
 
 #include <cstdint>
