@@ -89,7 +89,7 @@ ACTMATCH_INLINE void dots_of_rows(const ThinProduct& p, int64_t row, int64_t beg
 template <class Vector, int rows, int depth, bool whole>
 ACTMATCH_INLINE void add_vector(const ThinProduct& p, int64_t row, int64_t k, int64_t n, int64_t count) {
   const bool fresh = k == 0 && !p.accumulate;
-  const auto read = [count](Vector & v, const float* from) __attribute__((always_inline)) {
+  const auto read = [&](Vector & v, const float* from) __attribute__((always_inline)) {
     if constexpr (whole)
       load(v, from);
     else
