@@ -7,17 +7,8 @@
 
 namespace actmatch {
 
-namespace {
-
-std::vector<std::string> taps_of(const Classifier& classifier, const Recipe& recipe) {
-  if (!(recipe.weights.act > 0)) return {};
-  return recipe.taps.names.empty() ? classifier.automatic_taps(static_cast<size_t>(recipe.taps.limit)) : recipe.taps.names;
-}
-
-}  // namespace
-
 Trainer::Trainer(Classifier& classifier, const TrainingPlan& plan)
-    : backend_(classifier.backend()), plan_(plan), step_(classifier, plan.recipe, taps_of(classifier, plan.recipe), plan.batch, true) {
+    : backend_(classifier.backend()), plan_(plan), step_(classifier, plan.recipe, matched_taps(classifier, plan.recipe), plan.batch, true) {
   step_.generator().start(plan.seed);
 }
 

@@ -96,11 +96,7 @@ struct Optimiser::State {
 
 Optimiser::Optimiser(Classifier& classifier, const Recipe& recipe, int64_t batch)
     : state_(std::make_unique<State>(State{classifier, recipe, {}, nullptr, nullptr, {}})) {
-  if (recipe.weights.act > 0 && (recipe.taps.distances.empty() || recipe.taps.weights.empty()))
-    throw Error(ErrorCode::kInvalidArgument,
-                "the recipe weighs 'act' but has no distances or no weights for its taps; give one of each at least");
-  if (recipe.weights.act > 0)
-    state_->tap_names = recipe.taps.names.empty() ? classifier.automatic_taps(static_cast<size_t>(recipe.taps.limit)) : recipe.taps.names;
+  state_->tap_names = matched_taps(classifier, recipe);
   prepare(batch);
 }
 

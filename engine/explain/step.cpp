@@ -59,6 +59,14 @@ const uint32_t* step_number(const DeviceBuffer& report) { return reinterpret_cas
 
 }  // namespace
 
+std::vector<std::string> matched_taps(const Classifier& classifier, const Recipe& recipe) {
+  if (!(recipe.weights.act > 0)) return {};
+  if (recipe.taps.distances.empty() || recipe.taps.weights.empty())
+    throw Error(ErrorCode::kInvalidArgument,
+                "the recipe weighs 'act' but has no distances or no weights for its taps; give one of each at least");
+  return recipe.taps.names.empty() ? classifier.automatic_taps(static_cast<size_t>(recipe.taps.limit)) : recipe.taps.names;
+}
+
 OptimisationStep::OptimisationStep(Classifier& classifier, const Recipe& recipe, const std::vector<std::string>& tap_names, int64_t batch,
                                    bool shared)
     : classifier_(classifier), backend_(classifier.backend()), k_(backend_.kernels()), recipe_(recipe), batch_(batch), shared_(shared) {

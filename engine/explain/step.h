@@ -18,6 +18,10 @@
 
 namespace actmatch {
 
+// Names of the values whose activations the recipe matches: its own, or those chosen automatically; none where it does not weigh them.
+// Throws kInvalidArgument where it has no distances or weights for them.
+std::vector<std::string> matched_taps(const Classifier& classifier, const Recipe& recipe);
+
 class OptimisationStep {
  public:
   // The trace holds this many of the latest steps.

@@ -176,6 +176,15 @@ TEST(Trainer, GoingOnFromACheckpointGivesTheBitsOfAnUninterruptedTraining) {
   EXPECT_NE(other.state().arrays, whole.state().arrays) << "another seed is another training";
 }
 
+TEST(Trainer, TapsWithoutDistancesAreRefused) {
+  ObjectiveBench bench;
+  TrainingPlan plan = quick_plan();
+  plan.recipe.weights.act = 1;
+  plan.recipe.taps.distances.clear();
+  const std::string message = error_of([&] { Trainer(bench.classifier, plan); }, ErrorCode::kInvalidArgument);
+  EXPECT_NE(message.find("distances"), std::string::npos) << message;
+}
+
 TEST(Trainer, LookingTrainsNothingAndSaysTheSameAgain) {
   auto all = benches(2, UnaryKind::kRelu);
   const std::vector<Problem> problems = problems_of(all);
