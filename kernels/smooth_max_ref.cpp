@@ -1,75 +1,133 @@
-// Cells are spread over the pixels of a row first, so that the loops with the exponential run along the row and vectorise.
+// One row of window cells at a time. Cells and the kernel are spread over the pixels of a row first, so that the loops with the exponential
+// run along the row on contiguous numbers and vectorise.
 #include "kernels/smooth_max.h"
 
 #include <algorithm>
+#include <vector>
 
 #include "kernels/vector_math.h"
+#include "kernels/vectorise.h"
 
 namespace actmatch::kernels {
 
+namespace {
+
+// What all rows share for one v: kernel[phase, u, x] is the kernel of window cell (v, u) at pixel x of a row with y % step = phase.
+template <class T>
+struct Spread {
+  Spread(const SmoothMaxShape& shape)
+      : step(shape.step),
+        R(shape.radius),
+        W(shape.width),
+        h(shape.cells_high()),
+        w(shape.cells_wide()),
+        kernel(static_cast<size_t>(step * (2 * R + 1) * W)),
+        cells(static_cast<size_t>((w + 2 * R) * step), T(0)) {}
+
+  void set_kernel(const T* table, int64_t v) {
+    const int64_t n = (2 * R + 1) * step;
+    for (int64_t phase = 0; phase < step; ++phase)
+      for (int64_t u = -R; u <= R; ++u) {
+        const T* row = table + ((R - v) * step + phase) * n + (R - u) * step;
+        T* out = kernel.data() + (phase * (2 * R + 1) + u + R) * W;
+        for (int64_t x = 0; x < W; ++x) out[x] = row[x % step];
+      }
+  }
+  void set_cells(const T* a) {
+    for (int64_t g = 0; g < w; ++g) std::fill_n(cells.data() + (R + g) * step, step, a[g]);
+  }
+  const T* kernel_of(int64_t phase, int64_t u) const { return kernel.data() + (phase * (2 * R + 1) + u + R) * W; }
+  const T* cells_of(int64_t u) const { return cells.data() + (R + u) * step; }  // at pixel x: the value of cell x / step + u
+
+  int64_t step, R, W, h, w;
+  std::vector<T> kernel, cells;
+};
+
+template <class T>
+ACTMATCH_INLINE void add_terms(T* M, T* Z, const T* kernel, const T* cells, T c, int64_t W) {
+  for (int64_t x = 0; x < W; ++x) {
+    const T t = kernel[x] * cells[x], e = exp_vec(c * (t - 1));
+    Z[x] += e;
+    M[x] += t * e;
+  }
+}
+
+template <class T>
+ACTMATCH_INLINE void add_gradients(T* sum, const T* dM, const T* M, const T* Z, const T* kernel, const T* cells, T c, int64_t W) {
+  for (int64_t x = 0; x < W; ++x) {
+    const T t = kernel[x] * cells[x];
+    sum[x] += dM[x] * kernel[x] * exp_vec(c * (t - 1)) / Z[x] * (1 + c * (t - M[x]));
+  }
+}
+
+ACTMATCH_MULTIVERSION void terms_of_row(float* M, float* Z, const float* kernel, const float* cells, float c, int64_t W) {
+  add_terms(M, Z, kernel, cells, c, W);
+}
+void terms_of_row(double* M, double* Z, const double* kernel, const double* cells, double c, int64_t W) {
+  add_terms(M, Z, kernel, cells, c, W);
+}
+ACTMATCH_MULTIVERSION void gradients_of_row(float* sum, const float* dM, const float* M, const float* Z, const float* kernel,
+                                            const float* cells, float c, int64_t W) {
+  add_gradients(sum, dM, M, Z, kernel, cells, c, W);
+}
+void gradients_of_row(double* sum, const double* dM, const double* M, const double* Z, const double* kernel, const double* cells, double c,
+                      int64_t W) {
+  add_gradients(sum, dM, M, Z, kernel, cells, c, W);
+}
+
+}  // namespace
+
 template <class T>
 void smooth_max_ref(T* M, T* Z, const T* a, const T* table, const SmoothMaxShape& shape, int64_t B) {
-  const int64_t H = shape.height, W = shape.width, h = shape.cells_high(), w = shape.cells_wide(), step = shape.step, R = shape.radius,
-                n = shape.support();
-  const T c = static_cast<T>(shape.coldness);
-  T t[kBlock], z[kBlock], sum[kBlock];
-  int64_t cell[kBlock], place[kBlock];
-  for (int64_t b = 0; b < B; ++b)
-    for (int64_t y = 0; y < H; ++y)
-      for (int64_t begin = 0; begin < W; begin += kBlock) {
-        const int64_t length = std::min(kBlock, W - begin);
-        for (int64_t i = 0; i < length; ++i) {
-          cell[i] = (begin + i) / step;
-          place[i] = (begin + i) % step;
-          z[i] = sum[i] = 0;
+  Spread<T> spread(shape);
+  const int64_t H = shape.height, W = shape.width, h = spread.h, w = spread.w, step = shape.step, R = shape.radius;
+  const T c = static_cast<T>(shape.coldness), outside = static_cast<T>(2 * R + 1) * exp_vec(-c);
+  std::fill_n(M, B * H * W, T(0));
+  std::fill_n(Z, B * H * W, T(0));
+  for (int64_t v = -R; v <= R; ++v) {
+    spread.set_kernel(table, v);
+    for (int64_t b = 0; b < B; ++b)
+      for (int64_t y = 0; y < H; ++y) {
+        T *m = M + (b * H + y) * W, *z = Z + (b * H + y) * W;
+        const int64_t gy = y / step + v;
+        if (gy < 0 || gy >= h) {
+          for (int64_t x = 0; x < W; ++x) z[x] += outside;
+          continue;
         }
-        for (int64_t v = -R; v <= R; ++v)
-          for (int64_t u = -R; u <= R; ++u) {
-            const int64_t gy = y / step + v;
-            const T* row = table + ((R - v) * step + y % step) * n + (R - u) * step;
-            for (int64_t i = 0; i < length; ++i) {
-              const int64_t gx = cell[i] + u;
-              t[i] = gy >= 0 && gy < h && gx >= 0 && gx < w ? row[place[i]] * a[(b * h + gy) * w + gx] : T(0);
-            }
-            for (int64_t i = 0; i < length; ++i) {
-              const T e = exp_vec(c * (t[i] - 1));
-              z[i] += e;
-              sum[i] += t[i] * e;
-            }
-          }
-        const int64_t at = (b * H + y) * W + begin;
-        for (int64_t i = 0; i < length; ++i) {
-          Z[at + i] = z[i];
-          M[at + i] = sum[i] / z[i];
-        }
+        if (y % step == 0) spread.set_cells(a + (b * h + gy) * w);
+        for (int64_t u = -R; u <= R; ++u) terms_of_row(m, z, spread.kernel_of(y % step, u), spread.cells_of(u), c, W);
       }
+  }
+  for (int64_t i = 0; i < B * H * W; ++i) M[i] /= Z[i];
 }
 
 template <class T>
 void smooth_max_backward_ref(T* da, const T* dM, const T* M, const T* Z, const T* a, const T* table, const SmoothMaxShape& shape,
                              int64_t B) {
-  const int64_t H = shape.height, W = shape.width, h = shape.cells_high(), w = shape.cells_wide(), step = shape.step, R = shape.radius,
-                n = shape.support();
+  Spread<T> spread(shape);
+  const int64_t H = shape.height, W = shape.width, h = spread.h, w = spread.w, step = shape.step, R = shape.radius;
   const T c = static_cast<T>(shape.coldness);
-  for (int64_t b = 0; b < B; ++b)
-    for (int64_t gy = 0; gy < h; ++gy)
-      for (int64_t gx = 0; gx < w; ++gx) {
-        const int64_t cell = (b * h + gy) * w + gx, top = (gy - R) * step, left = (gx - R) * step;
-        const int64_t first = std::max<int64_t>(0, -left), last = std::min(n, W - left);
-        const T value = a[cell];
-        double total = 0;
-        for (int64_t i = std::max<int64_t>(0, -top); i < std::min(n, H - top); ++i) {
-          const T* k = table + i * n;
-          const int64_t at = (b * H + top + i) * W + left;
-          T sum = 0;
-          for (int64_t j = first; j < last; ++j) {
-            const T t = k[j] * value;
-            sum += dM[at + j] * k[j] * exp_vec(c * (t - 1)) / Z[at + j] * (1 + c * (t - M[at + j]));
+  std::vector<double> total(static_cast<size_t>(B * h * w), 0.0);
+  std::vector<T> sums(static_cast<size_t>((2 * R + 1) * W));  // of the rows of one cell row, for each u
+  for (int64_t v = -R; v <= R; ++v) {
+    spread.set_kernel(table, v);
+    for (int64_t b = 0; b < B; ++b)
+      for (int64_t gy = std::max<int64_t>(0, v); gy < h; ++gy) {  // pixels of cell row gy - v see it
+        const int64_t top = (gy - v) * step, bottom = std::min(H, top + step);
+        if (top >= bottom) break;
+        spread.set_cells(a + (b * h + gy) * w);
+        std::fill(sums.begin(), sums.end(), T(0));
+        for (int64_t y = top; y < bottom; ++y)
+          for (int64_t u = -R; u <= R; ++u) {
+            const int64_t at = (b * H + y) * W;
+            gradients_of_row(sums.data() + (u + R) * W, dM + at, M + at, Z + at, spread.kernel_of(y - top, u), spread.cells_of(u), c, W);
           }
-          total += static_cast<double>(sum);
-        }
-        da[cell] = static_cast<T>(total);
+        for (int64_t u = -R; u <= R; ++u)
+          for (int64_t x = std::max<int64_t>(0, -u * step); x < std::min(W, (w - u) * step); ++x)
+            total[static_cast<size_t>((b * h + gy) * w + x / step + u)] += static_cast<double>(sums[static_cast<size_t>((u + R) * W + x)]);
       }
+  }
+  for (size_t i = 0; i < total.size(); ++i) da[i] = static_cast<T>(total[i]);
 }
 
 #define ACTMATCH_INSTANTIATE(T)                                                                \

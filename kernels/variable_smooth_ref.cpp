@@ -3,6 +3,7 @@
 #include "kernels/variable_smooth.h"
 
 #include "kernels/vector_math.h"
+#include "kernels/vectorise.h"
 
 namespace actmatch::kernels {
 
@@ -10,7 +11,7 @@ namespace {
 
 // table[k, x] = exp(-k^2 / q) at the row's columns -R .. W - 1 + R, and the weights there.
 template <class T>
-void row_table(T* table, T* weight, const T* w, const T* q, int64_t radius, int64_t W) {
+ACTMATCH_INLINE void make_row_table(T* table, T* weight, const T* w, const T* q, int64_t radius, int64_t W) {
   const int64_t n = W + 2 * radius;
   for (int64_t x = 0; x < n; ++x) {
     const int64_t at = std::clamp<int64_t>(x - radius, 0, W - 1);
@@ -22,6 +23,54 @@ void row_table(T* table, T* weight, const T* w, const T* q, int64_t radius, int6
     T* row = table + k * n;
     for (int64_t x = 0; x < n; ++x) row[x] = exp_vec(square * table[x]);
   }
+}
+
+// sum[x] = sum over l of product[x + R + l] table[|l|, x + R + l].
+template <class T>
+ACTMATCH_INLINE void sum_along_row(T* sum, const T* product, const T* table, int64_t radius, int64_t W) {
+  const int64_t n = W + 2 * radius;
+  std::fill_n(sum, W, T(0));
+  for (int64_t l = -radius; l <= radius; ++l) {
+    const T *a = product + radius + l, *e = table + (l < 0 ? -l : l) * n + radius + l;
+    for (int64_t x = 0; x < W; ++x) sum[x] += a[x] * e[x];
+  }
+}
+
+// What pixels at distances (k, +-l) hand back to the columns; `both` [W + 4 R] their gradients, zeros beside them.
+template <class T>
+ACTMATCH_INLINE void gather_along_row(T* by_weight, T* by_width, const T* both, const T* table, int64_t k, int64_t radius, int64_t W) {
+  const int64_t n = W + 2 * radius;
+  const T* e = table + k * n;
+  for (int64_t l = 0; l <= radius; ++l) {
+    const T *right = both + radius + l, *left = both + radius - l, *f = table + l * n;
+    const T half = l == 0 ? T(0.5) : T(1), square = static_cast<T>(k * k + l * l);
+    for (int64_t x = 0; x < n; ++x) {
+      const T term = half * (right[x] + left[x]) * e[x] * f[x];
+      by_weight[x] += term;
+      by_width[x] += square * term;
+    }
+  }
+}
+
+// A name for both types, in vector code for float.
+ACTMATCH_MULTIVERSION void row_table(float* table, float* weight, const float* w, const float* q, int64_t radius, int64_t W) {
+  make_row_table(table, weight, w, q, radius, W);
+}
+void row_table(double* table, double* weight, const double* w, const double* q, int64_t radius, int64_t W) {
+  make_row_table(table, weight, w, q, radius, W);
+}
+ACTMATCH_MULTIVERSION void sum_row(float* sum, const float* product, const float* table, int64_t radius, int64_t W) {
+  sum_along_row(sum, product, table, radius, W);
+}
+void sum_row(double* sum, const double* product, const double* table, int64_t radius, int64_t W) {
+  sum_along_row(sum, product, table, radius, W);
+}
+ACTMATCH_MULTIVERSION void gather_row(float* by_weight, float* by_width, const float* both, const float* table, int64_t k, int64_t radius,
+                                      int64_t W) {
+  gather_along_row(by_weight, by_width, both, table, k, radius, W);
+}
+void gather_row(double* by_weight, double* by_width, const double* both, const double* table, int64_t k, int64_t radius, int64_t W) {
+  gather_along_row(by_weight, by_width, both, table, k, radius, W);
 }
 
 }  // namespace
@@ -41,11 +90,7 @@ void variable_smooth_ref(T* s, T* scratch, const T* w, const T* q, int64_t radiu
         const bool has_above = above >= 0 && above<H, has_below = k> 0 && below >= 0 && below < H;
         if (!has_above && !has_below) continue;
         for (int64_t x = 0; x < n; ++x) product[x] = weight[x] * table[k * n + x];
-        std::fill_n(sum, W, T(0));
-        for (int64_t l = -radius; l <= radius; ++l) {
-          const T *a = product + radius + l, *e = table + (l < 0 ? -l : l) * n + radius + l;
-          for (int64_t x = 0; x < W; ++x) sum[x] += a[x] * e[x];
-        }
+        sum_row(sum, product, table, radius, W);
         for (const auto& [there, y] : {std::pair{has_above, above}, {has_below, below}})
           for (int64_t x = 0; there && x < W; ++x) out[y * W + x] += sum[x];
       }
@@ -76,16 +121,7 @@ void variable_smooth_backward_ref(T* dw, T* dq, T* scratch, const T* ds, const T
         std::fill_n(both, W + 4 * radius, T(0));  // the two rows' sum, zeros beside them
         for (const auto& [there, y] : {std::pair{has_above, above}, {has_below, below}})
           for (int64_t x = 0; there && x < W; ++x) both[2 * radius + x] += gradient[y * W + x];
-        const T* e = table + k * n;
-        for (int64_t l = 0; l <= radius; ++l) {
-          const T *right = both + radius + l, *left = both + radius - l, *f = table + l * n;
-          const T half = l == 0 ? T(0.5) : T(1), square = static_cast<T>(k * k + l * l);
-          for (int64_t x = 0; x < n; ++x) {
-            const T term = half * (right[x] + left[x]) * e[x] * f[x];
-            by_weight[x] += term;
-            by_width[x] += square * term;
-          }
-        }
+        gather_row(by_weight, by_width, both, table, k, radius, W);
       }
       for (int64_t x = 0; x < n; ++x) {
         const int64_t at = row * W + std::clamp<int64_t>(x - radius, 0, W - 1);

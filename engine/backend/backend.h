@@ -103,6 +103,9 @@ class Backend {
   virtual size_t free_memory() const = 0;
   // Images in a forward pass that keep the device busy without filling its memory; a power of two.
   virtual int64_t preferred_batch() const { return 16; }
+  // Bytes that an operator may read and write in a pass before memory slows it down, so that fewer images at once are quicker; 0: it
+  // does not matter.
+  virtual size_t quick_bytes() const { return 0; }
   // Runs `body` once, records what it issues to this backend (programs' forward and backward, kernels) and returns that for replay. `body`
   // must neither allocate, upload, download nor depend on anything that changes from step to step outside device memory.
   virtual std::unique_ptr<Recording> record(const std::function<void()>& body) = 0;

@@ -8,10 +8,32 @@
 
 namespace actmatch {
 
+namespace {
+
+// Bytes of activations that the busiest operator reads and writes.
+size_t busiest_bytes(const Graph& graph) {
+  size_t most = 0;
+  for (const Node& node : graph.nodes()) {
+    size_t bytes = 0;
+    const auto add = [&](ValueId v) {
+      if (v == kNoValue || graph.value(v).kind != ValueKind::kActivation) return;
+      bytes += static_cast<size_t>(element_count(graph.value(v).shape)) * size_of(graph.value(v).dtype);
+    };
+    for (ValueId v : node.inputs) add(v);
+    add(node.output);
+    most = std::max(most, bytes);
+  }
+  return most;
+}
+
+}  // namespace
+
 Classifier::Classifier(Backend& backend, GraphSource source, Head head, int64_t label)
     : backend_(backend), source_(std::move(source)), head_(head), label_(label), max_batch_(backend.preferred_batch()) {
   Graph graph = source_(1, {});
   shape_ = decide(graph).shape;
+  if (const size_t quick = backend.quick_bytes(); quick > 0)
+    while (max_batch_ > 1 && busiest_bytes(graph) * static_cast<size_t>(max_batch_) > quick) max_batch_ /= 2;
 }
 
 ClassifierEnds Classifier::decide(Graph& graph) const {

@@ -24,7 +24,7 @@ void back_to_images(Classifier& classifier, int64_t n, const std::function<void(
                     const std::function<void(const float*, int64_t, int64_t)>& take) {
   Backend& backend = classifier.backend();
   const auto classes = static_cast<size_t>(classifier.shape().classes);
-  const int64_t batch = n == 1 ? 1 : std::min<int64_t>(8, classifier.max_batch());  // the sizes that checks of masks use too
+  const int64_t batch = std::min({n, int64_t{8}, classifier.max_batch()});
   Classifier::Training& net = classifier.gradient_program(batch);
   std::vector<float> z(static_cast<size_t>(batch) * classes);
   for (int64_t first = 0; first < n; first += batch) {

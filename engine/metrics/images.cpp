@@ -8,6 +8,32 @@
 
 namespace actmatch {
 
+namespace {
+
+// The picture with its whole patches in the order of fixed random numbers.
+std::vector<float> shuffled(const std::vector<float>& x, const ClassifierShape& shape, int64_t patch, uint32_t draw) {
+  const int64_t H = shape.height, W = shape.width, rows = H / patch, columns = W / patch;
+  std::vector<int64_t> order(static_cast<size_t>(rows * columns));
+  std::iota(order.begin(), order.end(), int64_t{0});
+  for (size_t i = order.size(); i > 1; --i)
+    std::swap(order[i - 1], order[static_cast<size_t>(metric_uniform(3, draw, i) * static_cast<double>(i))]);
+  std::vector<float> out = x;
+  for (int64_t c = 0; c < shape.channels; ++c)
+    for (int64_t t = 0; t < rows * columns; ++t)
+      for (int64_t y = 0; y < patch; ++y) {
+        const int64_t from = order[static_cast<size_t>(t)];
+        std::copy_n(x.data() + (c * H + from / columns * patch + y) * W + from % columns * patch, patch,
+                    out.data() + (c * H + t / columns * patch + y) * W + t % columns * patch);
+      }
+  return out;
+}
+
+kernels::PhiloxWords block_of(uint32_t field, uint32_t draw, uint64_t block) {
+  return kernels::random_block(0, kernels::RandomStream::kMetric, field, 0, draw, static_cast<uint32_t>(block));
+}
+
+}  // namespace
+
 std::vector<float> logits_of_images(Classifier& classifier, int64_t n, const std::function<void(float*, int64_t)>& make) {
   std::vector<float> logits(static_cast<size_t>(n * classifier.shape().classes)), host;
   const int64_t size = classifier.image_floats();
@@ -40,18 +66,46 @@ std::vector<int32_t> top_classes(const std::vector<float>& logits, int64_t class
 }
 
 double metric_uniform(uint32_t field, uint32_t draw, uint64_t index) {
-  return kernels::uniform_of(
-      kernels::random_block(0, kernels::RandomStream::kMetric, field, 0, draw, static_cast<uint32_t>(index / 4)).word[index % 4]);
+  return kernels::uniform_of(block_of(field, draw, index / 4).word[index % 4]);
 }
 
-double metric_normal(uint32_t field, uint32_t draw, uint64_t index) {
-  return kernels::normal_block(kernels::random_block(0, kernels::RandomStream::kMetric, field, 0, draw, static_cast<uint32_t>(index / 4)))
-      .value[index % 4];
+std::vector<double> metric_uniforms(uint32_t field, uint32_t draw, size_t count) {
+  std::vector<double> numbers(count);
+  for (size_t i = 0; i < count; i += 4) {
+    const auto block = block_of(field, draw, i / 4);
+    for (size_t j = 0; j < std::min<size_t>(4, count - i); ++j) numbers[i + j] = kernels::uniform_of(block.word[j]);
+  }
+  return numbers;
+}
+
+std::vector<double> metric_normals(uint32_t field, uint32_t draw, size_t count) {
+  std::vector<double> numbers(count);
+  for (size_t i = 0; i < count; i += 4) {
+    const auto block = kernels::normal_block(block_of(field, draw, i / 4));
+    for (size_t j = 0; j < std::min<size_t>(4, count - i); ++j) numbers[i + j] = block.value[j];
+  }
+  return numbers;
+}
+
+std::vector<float> random_background(const MetricInput& in, const ClassifierShape& shape, int64_t patch, int64_t k) {
+  const int64_t kinds = in.others.empty() ? 3 : 4;
+  const auto draw = static_cast<uint32_t>(k);
+  std::vector<float> background(in.problem.x.size());
+  switch (k % kinds) {
+    case 0:
+      for (size_t i = 0; const double normal : metric_normals(1, draw, background.size())) background[i++] = static_cast<float>(normal);
+      return background;
+    case 1:
+      for (size_t i = 0; const double u : metric_uniforms(2, draw, background.size())) background[i++] = static_cast<float>(2 * u - 1);
+      return background;
+    case 2: return shuffled(in.problem.x, shape, std::min({patch, shape.height, shape.width}), draw);
+    default: return in.others[static_cast<size_t>(k / kinds) % in.others.size()];
+  }
 }
 
 std::vector<int64_t> ranking(const std::vector<float>& soft) {
-  std::vector<double> key(soft.size());
-  for (size_t i = 0; i < soft.size(); ++i) key[i] = soft[i] + 1e-5 * metric_uniform(0, 0, i);
+  std::vector<double> key = metric_uniforms(0, 0, soft.size());
+  for (size_t i = 0; i < soft.size(); ++i) key[i] = soft[i] + 1e-5 * key[i];
   std::vector<int64_t> order(soft.size());
   std::iota(order.begin(), order.end(), int64_t{0});
   std::stable_sort(order.begin(), order.end(),

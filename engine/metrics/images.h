@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "engine/methods/fills.h"
+#include "engine/metrics/metric.h"
 
 namespace actmatch {
 
@@ -31,6 +32,11 @@ void blend_into(float* out, const std::vector<float>& x, const Mask& mask, const
   }
 }
 
+// Random background number k [C, H, W], in turn of these kinds: N(0, 1) for each pixel and channel; uniform in -1..1; the picture's own
+// square patches in random order (`patch` pixels a side, at most the picture's; edge pieces where they do not divide it: they stay); other
+// pictures, where there are some. In network units, drawn from fixed numbers: the same for every method.
+std::vector<float> random_background(const MetricInput& in, const ClassifierShape& shape, int64_t patch, int64_t k);
+
 // 8-connected components: their number, and for each pixel which (from 1; 0 outside the mask).
 struct Components {
   int64_t count = 0;
@@ -41,8 +47,9 @@ Components connected_components(const HardMask& mask, int64_t height, int64_t wi
 // Intersection over union; NaN for two empty masks.
 double iou(const HardMask& a, const HardMask& b);
 
-// Uniform number `index` of (field, draw) of the stream kMetric.
+// Uniform number `index` of (field, draw) of the stream kMetric; the first `count` of them; as many normal ones.
 double metric_uniform(uint32_t field, uint32_t draw, uint64_t index);
-double metric_normal(uint32_t field, uint32_t draw, uint64_t index);
+std::vector<double> metric_uniforms(uint32_t field, uint32_t draw, size_t count);
+std::vector<double> metric_normals(uint32_t field, uint32_t draw, size_t count);
 
 }  // namespace actmatch

@@ -151,8 +151,7 @@ def necessity(c):
     return {"necessity": float(c.logits([image])[0].argmax() != c.y), "necessity_drop": c.p_x - c.p([image])[0]}
 
 
-def stability(c):
-    images = []
+def random_backgrounds(c):
     patch = min(16, c.H, c.W)
     rows, columns = c.H // patch, c.W // patch
     for k in range(32):
@@ -171,9 +170,30 @@ def stability(c):
                 (ty, tx), (sy, sx) = divmod(t, columns), divmod(source, columns)
                 r[:, ty * patch:(ty + 1) * patch, tx * patch:(tx + 1) * patch] = \
                     c.x[:, sy * patch:(sy + 1) * patch, sx * patch:(sx + 1) * patch]
-        images.append(c.blend(c.mask, r))
+        yield r
+
+
+def stability(c):
+    images = [c.blend(c.mask, r) for r in random_backgrounds(c)]
     p = c.p(images)
     return {"stability": (c.logits(images).argmax(1) == c.y).mean(), "stability_p_mean": p.mean(), "stability_p_min": p.min()}
+
+
+def level_set(c):
+    backgrounds, figures = list(random_backgrounds(c)), {}
+    for i in range(1, 25):
+        count = max(1, math.floor(0.005**(1 - i / 24) * c.order.size + 0.5))
+        mask = np.zeros(c.order.size)
+        mask[c.order[:count]] = 1
+        mask = mask.reshape(c.H, c.W)
+        image = c.blend(mask, c.fills["mean"])
+        if c.logits([image])[0].argmax() != c.y or c.p([image])[0] < 0.9 * c.p_x * (1 - 1e-6):
+            continue
+        figures.setdefault("sufficient_area", count / c.order.size)
+        held = (c.logits([c.blend(mask, r) for r in backgrounds]).argmax(1) == c.y).sum()
+        if held >= math.ceil(0.9 * 32 - 1e-9):
+            figures.setdefault("robust_area", count / c.order.size)
+    return figures
 
 
 def minimality(c):
@@ -295,9 +315,9 @@ def seed_agreement(c):
 
 
 METRICS = {"area": area, "soft-map": soft_map, "compactness": compactness, "fidelity": fidelity, "necessity": necessity,
-           "stability": stability, "minimality": minimality, "deletion-insertion": deletion_insertion, "average-drop": average_drop,
-           "sufficiency": sufficiency, "road": road, "mufidelity": mufidelity, "pointing": pointing, "object-iou": object_iou,
-           "seed-agreement": seed_agreement}
+           "stability": stability, "level-set": level_set, "minimality": minimality, "deletion-insertion": deletion_insertion,
+           "average-drop": average_drop, "sufficiency": sufficiency, "road": road, "mufidelity": mufidelity, "pointing": pointing,
+           "object-iou": object_iou, "seed-agreement": seed_agreement}
 
 
 def main():

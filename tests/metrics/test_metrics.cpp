@@ -3,6 +3,7 @@
 
 #include "engine/image/file.h"
 #include "engine/metrics/curves.h"
+#include "engine/metrics/images.h"
 #include "engine/metrics/impute.h"
 #include "tests/explain/explain_test_util.h"
 #include "tests/support/expect_error.h"
@@ -107,6 +108,37 @@ TEST(Metrics, Stability) {
   const auto v = c("stability", {{"backgrounds", 8}});
   EXPECT_LE(v[0], 0.75);
   EXPECT_NEAR(v[2], c.p(-45), kFloat);
+}
+
+TEST(Metrics, SmallestLevelSet) {
+  FourPixels c;  // in the map's order the logits are 4, 6, 6, 5
+  const Json four{{"levels", 4}, {"least", 0.25}};
+  const auto with = [&](const char* name, double value) {
+    Json options = four;
+    options[name] = value;
+    return options;
+  };
+  EXPECT_EQ(c("level-set", four)[0], 0.25) << "p is .95 there, .98 of the picture";
+  EXPECT_EQ(c("level-set", with("tau", 0.98))[0], 0.5);
+  c.input.soft = {0.1f, 0.2f, 0.9f, 0.8f};
+  EXPECT_EQ(c("level-set", four)[0], 1) << "logits -1, -1, 1 keep nothing";
+
+  // 25 random backgrounds: the first pixel alone holds where 4 + 4 r1 - 4 r2 > 3, the first two where 8 - 4 r2 > 3.
+  Case wavering(2, 2, {4, 4, -4, 0}, {1, 1, 1, 1}, 3, -1);
+  wavering.input.soft = {0.9f, 0.6f, 0.1f, 0.3f};
+  std::vector<int> held(2, 0);
+  for (int64_t k = 0; k < 25; ++k) {
+    const std::vector<float> r = random_background(wavering.input, wavering.classifier.shape(), 16, k);
+    held[0] += 4 + 4 * r[1] - 4 * r[2] > 3;
+    held[1] += 8 - 4 * r[2] > 3;
+  }
+  ASSERT_LT(held[0], held[1]);
+  Json robust = with("backgrounds", 25);
+  robust["rho"] = held[0] / 25.0;
+  EXPECT_EQ(wavering("level-set", robust)[1], 0.25);
+  robust["rho"] = (held[0] + 1) / 25.0;
+  EXPECT_EQ(wavering("level-set", robust)[1], 0.5);
+  EXPECT_EQ(wavering("level-set", robust)[0], 0.25) << "backgrounds do not count for it";
 }
 
 TEST(Metrics, Minimality) {
@@ -233,7 +265,7 @@ TEST(Metrics, RefuseWhatIsMissing) {
 TEST(Metrics, TheReadmeNamesAllOfThem) {
   const auto bytes = read_file(std::string(ACTMATCH_SOURCE_DIR) + "/engine/metrics/README.md");
   const std::string text(reinterpret_cast<const char*>(bytes.data()), bytes.size());
-  EXPECT_EQ(all_metrics().size(), 15u);
+  EXPECT_EQ(all_metrics().size(), 16u);
   for (const MetricInfo& m : all_metrics()) EXPECT_NE(text.find("| `" + std::string(m.name) + "` |"), std::string::npos) << m.name;
 }
 

@@ -8,7 +8,7 @@
 #include <optional>
 
 #include "engine/backend/cpu/lowering.h"
-#include "engine/backend/cpu/vectorise.h"
+#include "kernels/vectorise.h"
 
 namespace actmatch::cpu {
 

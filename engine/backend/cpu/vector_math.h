@@ -6,7 +6,7 @@
 #include <bit>
 #include <cstdint>
 
-#include "engine/backend/cpu/vectorise.h"
+#include "kernels/vectorise.h"
 
 namespace actmatch::cpu {
 

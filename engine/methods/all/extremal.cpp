@@ -56,12 +56,11 @@ class Extremal : public OneByOne {
     std::vector<float> table(static_cast<size_t>(grid.support() * grid.support()));
     kernels::smooth_max_table(table.data(), grid, options_.sigma);
 
-    Classifier::Training& net = classifier_.gradient_program(A);
     const DeviceBuffer kernel(backend, table), pyramid(backend, blurred(problem.x, shape)), values(backend, A * cells),
         d_values(backend, A * cells), M(backend, A * N), Z(backend, A * N), dM(backend, A * N), area_value(backend, A),
         area(backend, std::vector<float>(options_.areas.begin(), options_.areas.end()));
     DeviceBuffer area_weight(backend, A);
-    std::vector<float> a(static_cast<size_t>(A * cells), 1.0f), velocity(a.size(), 0.0f), z(static_cast<size_t>(A * K));
+    std::vector<float> a(static_cast<size_t>(A * cells), 1.0f), velocity(a.size(), 0.0f);
     for (size_t i = 0; i < a.size(); ++i) {
       const auto number = static_cast<uint32_t>(i % static_cast<size_t>(cells)),
                  draw = static_cast<uint32_t>(i / static_cast<size_t>(cells));
@@ -71,29 +70,28 @@ class Extremal : public OneByOne {
     SoftMap found;
     found.losses = {{"logit", {}}, {"area", {}}, {"total", {}}};
     found.passes_per_step = A;
-    const auto forward = [&] {
+    const auto masks = [&] {
       backend.upload(values.data(), a.data(), a.size());
       k.smooth_max(M.data(), Z.data(), values.data(), kernel.data(), grid, A);
-      k.pyramid_compose(net.program->data(net.ends.input), M.data(), pyramid.data(), L, A, C, N);
-      net.program->forward();
-      backend.download(z.data(), net.program->data(net.ends.logits), z.size());
-      classifier_.count_images(A);
+    };
+    const auto compose = [&](float* input, int64_t first, int64_t count) {
+      k.pyramid_compose(input, M.data() + first * N, pyramid.data(), L, count, C, N);
     };
     double weight = options_.weight;
     for (int64_t step = 1; step <= options_.steps; ++step, weight *= options_.growth) {
-      forward();
+      masks();
       double logit = 0;
-      for (int64_t i = 0; i < A; ++i) {
-        const auto row = std::span(z).subspan(static_cast<size_t>(i * K), static_cast<size_t>(K));
-        logit += row[static_cast<size_t>(problem.label)];
-        score_gradient(row, problem.label, Score::kLogit);
-        row[static_cast<size_t>(problem.label)] = -1.0f;
-      }
-      backend.upload(net.program->gradient(net.ends.logits), z.data(), z.size());
-      net.program->backward();
-      classifier_.count_gradients(A);
+      back_to_images(
+          classifier_, A, compose,
+          [&](std::span<float> row, int64_t) {
+            logit += row[static_cast<size_t>(problem.label)];
+            score_gradient(row, problem.label, Score::kLogit);
+            row[static_cast<size_t>(problem.label)] = -1.0f;
+          },
+          [&](const float* gradient, int64_t first, int64_t count) {
+            k.pyramid_compose_backward(dM.data() + first * N, gradient, M.data() + first * N, pyramid.data(), L, count, C, N, false);
+          });
       area_weight.upload(std::vector<float>(static_cast<size_t>(A), static_cast<float>(weight)));
-      k.pyramid_compose_backward(dM.data(), net.program->gradient(net.ends.input), M.data(), pyramid.data(), L, A, C, N, false);
       k.sorted_area(area_value.data(), dM.data(), M.data(), area.data(), area_weight.data(), A, N, true);
       k.smooth_max_backward(d_values.data(), dM.data(), M.data(), Z.data(), values.data(), kernel.data(), grid, A);
       const std::vector<float> gradient = d_values.download();
@@ -110,14 +108,16 @@ class Extremal : public OneByOne {
       found.steps = step;
       report(step, options_.steps, &found.losses);
     }
-    forward();
-    const std::vector<float> masks = M.download();
+    masks();
+    std::vector<float> z(static_cast<size_t>(A * K));
+    classifier_.logits_of(z.data(), A, compose);
+    const std::vector<float> all = M.download();
     found.logits.assign(static_cast<size_t>(N), 0.0f);
-    for (size_t i = 0; i < masks.size(); ++i) found.logits[i % found.logits.size()] += masks[i] / static_cast<float>(A);
+    for (size_t i = 0; i < all.size(); ++i) found.logits[i % found.logits.size()] += all[i] / static_cast<float>(A);
     found.soft = found.logits;
     for (int64_t i = 0; i < A && found.best.empty(); ++i) {
       if (argmax(std::span(z).subspan(static_cast<size_t>(i * K), static_cast<size_t>(K))) != problem.label) continue;
-      const std::vector<float> mask(masks.begin() + i * N, masks.begin() + (i + 1) * N);
+      const std::vector<float> mask(all.begin() + i * N, all.begin() + (i + 1) * N);
       found.best = level_set(mask, kernels::top_count(options_.areas[static_cast<size_t>(i)], N), {});
     }
     return found;

@@ -70,9 +70,8 @@ class Marc : public OneByOne {
     const ClassifierShape& shape = classifier_.shape();
     Backend& backend = classifier_.backend();
     Kernels& k = backend.kernels();
-    const int64_t H = shape.height, W = shape.width, N = H * W, K = shape.classes;
+    const int64_t H = shape.height, W = shape.width, N = H * W;
     const auto count = static_cast<int64_t>(options_.backgrounds.size());
-    Classifier::Training& net = classifier_.gradient_program(2 * count);
     const auto constant = [&](int64_t n, double value) {
       return DeviceBuffer(backend, std::vector<float>(static_cast<size_t>(n), static_cast<float>(value)));
     };
@@ -97,26 +96,25 @@ class Marc : public OneByOne {
       k.mask_activate(m.data(), s.data(), threshold.data(), one.data(), 1, N);
     };
     double before = 0, drop = 0;
-    std::vector<float> z(static_cast<size_t>(2 * count * K));
     for (int64_t step = 1; step <= options_.steps; ++step) {
       masks();
-      k.compose(net.program->data(net.ends.input), x.data(), passes, 1, shape.channels, N);
-      net.program->forward();
-      backend.download(z.data(), net.program->data(net.ends.logits), z.size());
-      double keep_loss = 0, drop_loss = 0;
-      for (int64_t i = 0; i < 2 * count; ++i) {
-        const auto row = std::span(z).subspan(static_cast<size_t>(i * K), static_cast<size_t>(K));
-        const bool kept = i < count;
-        const double weight = (kept ? options_.positive : options_.negative) / static_cast<double>(count);
-        (kept ? keep_loss : drop_loss) += logit_loss(row, problem.label, kept, weight) / static_cast<double>(count);
-      }
-      backend.upload(net.program->gradient(net.ends.logits), z.data(), z.size());
-      net.program->backward();
-      classifier_.count_images(2 * count);
-      classifier_.count_gradients(2 * count);
       const MaskTerms terms = mask_terms(m.download(), H, W, options_.sparsity, options_.tv);
       backend.upload(dm.data(), terms.gradient.data(), terms.gradient.size());
-      k.compose_backward(dm.data(), net.program->gradient(net.ends.input), x.data(), passes, 1, shape.channels, N, true);
+      double keep_loss = 0, drop_loss = 0;
+      const auto some = [&](int64_t first, int64_t n) {
+        return std::span(passes).subspan(static_cast<size_t>(first), static_cast<size_t>(n));
+      };
+      back_to_images(
+          classifier_, 2 * count,
+          [&](float* input, int64_t first, int64_t n) { k.compose(input, x.data(), some(first, n), 1, shape.channels, N); },
+          [&](std::span<float> row, int64_t i) {
+            const bool kept = i < count;
+            const double weight = (kept ? options_.positive : options_.negative) / static_cast<double>(count);
+            (kept ? keep_loss : drop_loss) += logit_loss(row, problem.label, kept, weight) / static_cast<double>(count);
+          },
+          [&](const float* gradient, int64_t first, int64_t n) {
+            k.compose_backward(dm.data(), gradient, x.data(), some(first, n), 1, shape.channels, N, true);
+          });
       k.mask_activate_backward(ds.data(), dm.data(), m.data(), one.data(), 1, N, false);
       k.variable_smooth_backward(dw.data(), dq.data(), scratch.data(), ds.data(), w.data(), q.data(),
                                  static_cast<float>(-options_.width / static_cast<double>(N)), options_.radius, 1, H, W);

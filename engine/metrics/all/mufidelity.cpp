@@ -54,9 +54,10 @@ std::vector<double> mufidelity(Classifier& classifier, const MetricInput& in, Js
   HardMask removed(in.soft.size());
   const std::vector<float> z = logits_of_images(classifier, subsets, [&](float* image, int64_t s) {
     double sum = 0;
+    const std::vector<double> uniforms = metric_uniforms(4, static_cast<uint32_t>(s), static_cast<size_t>(grid * grid));
     for (int64_t i = 0; i < H * W; ++i) {
       const int64_t cell = i / W * grid / H * grid + i % W * grid / W;
-      const bool gone = metric_uniform(4, static_cast<uint32_t>(s), static_cast<uint64_t>(cell)) < share;
+      const bool gone = uniforms[static_cast<size_t>(cell)] < share;
       removed[static_cast<size_t>(i)] = gone;
       if (gone) sum += in.soft[static_cast<size_t>(i)];
     }

@@ -27,8 +27,9 @@ std::vector<double> road(Classifier& classifier, const MetricInput& in, JsonRead
     HardMask removed(pixels, 0);
     for (size_t i = 0; i < count; ++i) removed[static_cast<size_t>(n < sets ? order[i] : order[pixels - 1 - i])] = 1;
     const std::vector<float> filled = impute(problem.x, removed, shape.height, shape.width);
+    const std::vector<double> normals = metric_normals(5, static_cast<uint32_t>(n), filled.size());
     for (size_t i = 0; i < filled.size(); ++i)
-      image[i] = removed[i % pixels] ? static_cast<float>(filled[i] + noise * metric_normal(5, static_cast<uint32_t>(n), i)) : filled[i];
+      image[i] = removed[i % pixels] ? static_cast<float>(filled[i] + noise * normals[i]) : filled[i];
   });
   const std::vector<double> p = probabilities(z, shape.classes, problem.label);
   double sum = 0;
