@@ -1,6 +1,7 @@
 #include "engine/api/evaluation.h"
 
 #include <algorithm>
+#include <chrono>
 #include <cmath>
 #include <cstdlib>
 #include <filesystem>
@@ -254,7 +255,9 @@ Json EvaluationSession::examine(const Task& task) {
               {"backward", e.backward},
               {"feasible", e.feasible},
               {"minimal_tile", e.minimal_tile}};
+  const auto start = std::chrono::steady_clock::now();
   measure(record, e);
+  record["metric_seconds"] = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
   draw(record, task, e);
   return record;
 }
