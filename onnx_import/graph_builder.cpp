@@ -14,7 +14,7 @@ namespace {
 // Past this, sums of extents and products of an extent and an attribute could leave 64 bits; no image model comes near.
 constexpr int64_t kLargestExtent = int64_t{1} << 38;
 // Of graphs inside of nodes, repeated as often as a Loop turns.
-constexpr int64_t kMostUnrolledNodes = int64_t{1} << 17;
+constexpr int64_t kMostUnrolledNodes = int64_t{1} << 15;
 constexpr size_t kMostUnrolledBytes = size_t{1} << 28;
 
 // The operator set of a node: its own where it came from a function, otherwise that of the node around it or of the model.

@@ -29,10 +29,15 @@ int64_t operations_an_element(const UnaryAttrs& a) {
     case UnaryKind::kAbs:
     case UnaryKind::kHardSigmoid:
     case UnaryKind::kHardSwish:
-    case UnaryKind::kNot:
-    case UnaryKind::kIdentity: return 2;
+    case UnaryKind::kNot: return 2;
     default: return 16;
   }
+}
+
+// Nothing is copied where the elements stay what they are.
+bool shares_bytes(const Attributes& attrs, const Tensor& x, DType dtype) {
+  if (const auto* unary = std::get_if<UnaryAttrs>(&attrs)) return unary->kind == UnaryKind::kIdentity;
+  return kind_of(attrs) == OpKind::kReshape || (kind_of(attrs) == OpKind::kCast && x.dtype() == dtype);
 }
 
 struct Operations {
@@ -53,7 +58,6 @@ struct Operations {
     return times(4 * std::bit_width(extent), inputs[0]->count()) + results;
   }
   int64_t operator()(const ConcatAttrs&) const { return results + static_cast<int64_t>(inputs.size()); }
-  int64_t operator()(const ReshapeAttrs&) const { return 1; }  // shares the bytes
   int64_t operator()(const PadAttrs&) const { return times(2 + static_cast<int64_t>(shape.size()), results); }
   int64_t operator()(const WhereAttrs&) const { return times(4, results); }
   int64_t operator()(const ExpandAttrs&) const { return inputs[0]->count() == 1 ? results : times(2, results); }
@@ -84,8 +88,8 @@ bool HostBudget::take(const HostCost& cost) {
 
 HostCost evaluation_cost(const Attributes& attrs, std::span<const Tensor* const> inputs, DType dtype, const Shape& shape) {
   const int64_t results = element_count(shape);
-  return {std::visit(Operations{inputs, shape, results}, attrs),
-          kind_of(attrs) == OpKind::kReshape ? 0 : times(results, static_cast<int64_t>(size_of(dtype)))};
+  if (shares_bytes(attrs, *inputs[0], dtype)) return {1, 0};
+  return {std::visit(Operations{inputs, shape, results}, attrs), times(results, static_cast<int64_t>(size_of(dtype)))};
 }
 
 }  // namespace actmatch
