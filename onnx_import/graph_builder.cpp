@@ -170,7 +170,8 @@ std::vector<ValueId> GraphBuilder::lower_body(const onnx::GraphProto& body, cons
   for (const auto& tensor : body.initializer()) {
     const auto [constant, is_new] = inner_constants_.try_emplace(&tensor, kNoValue);  // one for all turns of a loop
     if (is_new)
-      constant->second = graph_.add_constant(prefix + tensor.name(), read_tensor(tensor, "the initializer '" + tensor.name() + "' inside of it"));
+      constant->second =
+          graph_.add_constant(prefix + tensor.name(), read_tensor(tensor, "the initializer '" + tensor.name() + "' inside of it"));
     values_[own(tensor.name())] = constant->second;
   }
   for (const auto& tensor : body.sparse_initializer()) {
@@ -219,14 +220,18 @@ ValueId GraphBuilder::value(const std::string& name) {
   if (found != values_.end()) return found->second;
   if (poisoned_.contains(name)) throw Poisoned();
   if (!model_.weights.contains(name)) throw Unsupported("it reads '" + name + "' before that is defined; the file is damaged");
-  return values_[name] = graph_.add_constant(name, options_.structure_only ? model_.weights.outline(name) : model_.weights.load(name));
+  if (options_.structure_only)
+    if (auto outline = model_.weights.outline(name)) return values_[name] = graph_.add_outline(name, std::move(outline), true);
+  return values_[name] = graph_.add_constant(name, model_.weights.load(name));
 }
 
 ValueId GraphBuilder::small_integers_as_floats(const std::string& name) {
   if (values_.contains(name) || !model_.weights.contains(name)) return kNoValue;
   const auto [floats, is_new] = floats_of_integers_.try_emplace(name, kNoValue);
   if (!is_new) return floats->second;
-  if (auto tensor = model_.weights.load_small_integers_as_floats(name, !options_.structure_only))
+  if (auto outline = options_.structure_only ? model_.weights.outline(name, true) : nullptr)
+    floats->second = graph_.add_outline(name + "#float", std::move(outline), true);
+  else if (auto tensor = model_.weights.load_small_integers_as_floats(name))
     floats->second = graph_.add_constant(name + "#float", std::move(tensor));
   return floats->second;
 }

@@ -2,6 +2,7 @@
 #include <algorithm>
 #include <cmath>
 #include <limits>
+#include <numbers>
 #include <type_traits>
 
 #include "engine/graph/op_rules.h"
@@ -46,6 +47,8 @@ double evaluate_unary_f64(const UnaryAttrs& a, double x) {
     case UnaryKind::kAsinh: return std::asinh(x);
     case UnaryKind::kAcosh: return std::acosh(x);
     case UnaryKind::kAtanh: return std::atanh(x);
+    case UnaryKind::kGelu: return x / 2 * (1 + std::erf(x / std::numbers::sqrt2));
+    case UnaryKind::kGeluTanh: return x / 2 * (1 + std::tanh(std::numbers::sqrt2 * std::numbers::inv_sqrtpi * (x + 0.044715 * x * x * x)));
     case UnaryKind::kNot:
     case UnaryKind::kIdentity: break;
   }

@@ -31,7 +31,9 @@ std::optional<std::vector<double>> channel_constant(const Graph& graph, ValueId 
 }
 
 // Which input is x where the node is y = scale x + shift.
-size_t affine_slot(const Graph& graph, const Node& node) { return node.op() == OpKind::kBinary && graph.is_constant(node.inputs[0]) ? 1 : 0; }
+size_t affine_slot(const Graph& graph, const Node& node) {
+  return node.op() == OpKind::kBinary && graph.is_constant(node.inputs[0]) ? 1 : 0;
+}
 
 // Reads the node as y = scale x + shift.
 std::optional<Affine> as_affine(const Graph& graph, const Node& node) {

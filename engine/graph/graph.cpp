@@ -152,6 +152,13 @@ ValueId Graph::add_computed_constant(std::string name, std::shared_ptr<const Ten
   return add_value({std::move(name), ValueKind::kConstant, dtype, std::move(shape), std::move(tensor), -1});
 }
 
+ValueId Graph::add_outline(std::string name, std::shared_ptr<const Tensor> tensor, bool given) {
+  if (given) budget_.give(*tensor);
+  const ValueId id = add_computed_constant(std::move(name), std::move(tensor));
+  values_.back().hollow = true;
+  return id;
+}
+
 ValueId Graph::add_parameter(std::string name, Tensor initial) {
   if (initial.dtype() != DType::kF32)
     throw Error(ErrorCode::kInvalidArgument, "parameter '" + name + "' must be float32, not " + name_of(initial.dtype()));
@@ -167,10 +174,11 @@ ValueId Graph::add_node(std::string name, Attributes attrs, std::vector<ValueId>
     check_input_count(info, inputs);
     std::vector<const Value*> operands;
     std::vector<const Tensor*> constants;  // as many as operands while all are constant
-    bool depends = false;                  // on an input or a parameter
+    bool depends = false, hollow = false;  // depends: on an input or a parameter
     for (ValueId id : inputs) {
       operands.push_back(id == kNoValue ? nullptr : &value(id));
       const Value* operand = operands.back();
+      hollow = hollow || (operand && operand->hollow);
       if (!operand || operand->kind == ValueKind::kConstant)
         constants.push_back(operand ? operand->constant.get() : nullptr);
       else
@@ -178,7 +186,9 @@ ValueId Graph::add_node(std::string name, Attributes attrs, std::vector<ValueId>
     }
     const InferredValue out = info.infer(attrs, operands);
     check_addressable(out.shape);
-    if (constants.size() == operands.size() && info.evaluate && afford(evaluation_cost(attrs, constants, out.dtype, out.shape))) {
+    const bool foldable = constants.size() == operands.size() && info.evaluate;
+    if (foldable && afford(evaluation_cost(attrs, constants, out.dtype, out.shape))) {
+      if (hollow) return add_outline(std::move(output_name), std::make_shared<const Tensor>(out.dtype, out.shape), false);
       auto folded = std::make_shared<const Tensor>(info.evaluate(attrs, constants, out));
       ACTMATCH_CHECK(folded->dtype() == out.dtype && folded->shape() == out.shape, "folding gives another type or shape");
       return add_computed_constant(std::move(output_name), std::move(folded));

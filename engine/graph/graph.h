@@ -33,6 +33,7 @@ struct Value {
   std::shared_ptr<const Tensor> constant;  // for kConstant and kParameter
   NodeId producer = -1;                    // for kActivation
   bool unfolded = false;                   // for kActivation: it depends on constants alone, which is left to the backend
+  bool hollow = false;                     // for kConstant of a graph that is only looked at: the elements mean nothing
 };
 
 struct Node {
@@ -51,6 +52,8 @@ class Graph {
   // What a pass or an importer makes from the graph's constants is paid for: ask whether it can be afforded, make it, add it.
   bool afford(const HostCost& cost) { return budget_.take(cost); }
   ValueId add_computed_constant(std::string name, std::shared_ptr<const Tensor> tensor);
+  // Hollow, see Value; what is folded of it will be hollow, too, and takes neither time nor memory. `given`: by the file.
+  ValueId add_outline(std::string name, std::shared_ptr<const Tensor> tensor, bool given);
   ValueId add_parameter(std::string name, Tensor initial);
   // Infers the output's type and shape (throws kInvalidArgument when the inputs do not fit). When every input is a constant and the
   // operator can be evaluated on the host at a cost that the budget allows, the result is a constant and no node is added: constant

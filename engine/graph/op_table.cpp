@@ -107,6 +107,8 @@ const char* name_of(UnaryKind kind) {
     case UnaryKind::kAsinh: return "Asinh";
     case UnaryKind::kAcosh: return "Acosh";
     case UnaryKind::kAtanh: return "Atanh";
+    case UnaryKind::kGelu: return "Gelu";
+    case UnaryKind::kGeluTanh: return "GeluTanh";
     case UnaryKind::kNot: return "Not";
     case UnaryKind::kIdentity: return "Identity";
   }

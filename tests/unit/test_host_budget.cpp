@@ -38,7 +38,8 @@ TEST(HostBudget, ReadingALargeTableAgainAndAgain) {
 TEST(HostBudget, DearProducts) {
   Graph graph;
   const ValueId large = table(graph, {4096, 4096}), small = table(graph, {64, 64});
-  const ValueId dear = graph.add_node("dear", MatMulAttrs{}, {large, large}), cheap = graph.add_node("cheap", MatMulAttrs{}, {small, small});
+  const ValueId dear = graph.add_node("dear", MatMulAttrs{}, {large, large}),
+                cheap = graph.add_node("cheap", MatMulAttrs{}, {small, small});
   EXPECT_FALSE(graph.is_constant(dear)) << "2^36 multiply-adds";
   ASSERT_TRUE(graph.is_constant(cheap));
   EXPECT_EQ(graph.value(cheap).constant->data<float>()[0], 64.0f);
