@@ -102,6 +102,8 @@ enum class UnaryOp : uint8_t {
   kAsinh,
   kAcosh,
   kAtanh,
+  kGelu /* x/2 (1 + erf(x / sqrt 2)) */,
+  kGeluTanh /* x/2 (1 + tanh(sqrt(2/pi) (x + 0.044715 x^3))) */,
   kNot,
   kIdentity,
 };

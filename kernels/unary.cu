@@ -13,6 +13,8 @@ enum class Saved { kInput, kOutput, kNothing, kNoDerivative };
 
 __device__ __forceinline__ float clip01(float v) { return Clip{0.0f, 1.0f}(v); }
 
+__device__ __forceinline__ float gelu_curve(float x) { return tanhf(0.79788456f * (x + 0.044715f * x * x * x)); }
+
 // The value at x, and the derivative from what is saved, v: x or y. Comparisons are written so that a NaN is passed on.
 template <UnaryOp op>
 struct Function;
@@ -54,6 +56,10 @@ ACTMATCH_UNARY(kCosh, kInput, coshf(x), sinhf(v))
 ACTMATCH_UNARY(kAsinh, kInput, asinhf(x), 1.0f / sqrtf(v * v + 1.0f))
 ACTMATCH_UNARY(kAcosh, kInput, acoshf(x), 1.0f / sqrtf((v - 1.0f) * (v + 1.0f)))
 ACTMATCH_UNARY(kAtanh, kInput, atanhf(x), 1.0f / ((1.0f - v) * (1.0f + v)))
+ACTMATCH_UNARY(kGelu, kInput, 0.5f * x * (1.0f + erff(0.70710678f * x)),
+               0.5f * (1.0f + erff(0.70710678f * v)) + 0.39894228f * v * expf(-0.5f * v * v))  // the normal distribution and its density
+ACTMATCH_UNARY(kGeluTanh, kInput, 0.5f * x * (1.0f + gelu_curve(x)),
+               0.5f * (1.0f + gelu_curve(v)) * (1.0f + v * (1.0f - gelu_curve(v)) * (0.79788456f + 0.10703222f * v * v)))
 ACTMATCH_UNARY(kNot, kNoDerivative, x == 0.0f ? 1.0f : 0.0f, 0.0f)
 ACTMATCH_UNARY(kIdentity, kNothing, x, 1.0f)
 #undef ACTMATCH_UNARY
@@ -156,6 +162,8 @@ cudaError_t dispatch(UnaryOp op, F f) {
     ACTMATCH_CASE(kAsinh)
     ACTMATCH_CASE(kAcosh)
     ACTMATCH_CASE(kAtanh)
+    ACTMATCH_CASE(kGelu)
+    ACTMATCH_CASE(kGeluTanh)
     ACTMATCH_CASE(kNot)
     ACTMATCH_CASE(kIdentity)
 #undef ACTMATCH_CASE

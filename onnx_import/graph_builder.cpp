@@ -13,11 +13,8 @@ namespace {
 
 // Past this, sums of extents and products of an extent and an attribute could leave 64 bits; no image model comes near.
 constexpr int64_t kLargestExtent = int64_t{1} << 38;
-// Elements of the tables import makes itself (ConstantOfShape, Range, ...), beside the weights of the file.
-constexpr int64_t kConstantBudget = int64_t{1} << 25;
-
 // Of graphs inside of nodes, repeated as often as a Loop turns.
-constexpr int64_t kMostUnrolledNodes = int64_t{1} << 17;
+constexpr int64_t kMostUnrolledNodes = int64_t{1} << 15;
 constexpr size_t kMostUnrolledBytes = size_t{1} << 28;
 
 // The operator set of a node: its own where it came from a function, otherwise that of the node around it or of the model.
@@ -54,8 +51,7 @@ GraphBuilder::GraphBuilder(const ParsedModel& model, const std::optional<std::ve
       options_(options),
       declared_(declared),
       named_(options.keep_values.begin(), options.keep_values.end()),
-      outputs_(options.outputs),
-      budget_(kConstantBudget) {
+      outputs_(options.outputs) {
   if (outputs_.empty())
     for (const auto& output : model.graph().output()) outputs_.push_back(output.name());
   for (const auto& node : model.graph().node()) {
@@ -172,9 +168,11 @@ std::vector<ValueId> GraphBuilder::lower_body(const onnx::GraphProto& body, cons
   const auto own = [&](const std::string& name) { return names[name] = prefix + name; };
   for (size_t i = 0; i < inputs.size(); ++i) values_[own(body.input(static_cast<int>(i)).name())] = inputs[i];
   for (const auto& tensor : body.initializer()) {
-    std::shared_ptr<const Tensor>& constant = inner_constants_[&tensor];
-    if (!constant) constant = std::make_shared<const Tensor>(read_tensor(tensor, "the initializer '" + tensor.name() + "' inside of it"));
-    values_[own(tensor.name())] = graph_.add_constant(prefix + tensor.name(), constant);
+    const auto [constant, is_new] = inner_constants_.try_emplace(&tensor, kNoValue);  // one for all turns of a loop
+    if (is_new)
+      constant->second =
+          graph_.add_constant(prefix + tensor.name(), read_tensor(tensor, "the initializer '" + tensor.name() + "' inside of it"));
+    values_[own(tensor.name())] = constant->second;
   }
   for (const auto& tensor : body.sparse_initializer()) {
     const std::string& name = tensor.values().name();
@@ -222,13 +220,20 @@ ValueId GraphBuilder::value(const std::string& name) {
   if (found != values_.end()) return found->second;
   if (poisoned_.contains(name)) throw Poisoned();
   if (!model_.weights.contains(name)) throw Unsupported("it reads '" + name + "' before that is defined; the file is damaged");
-  return values_[name] = graph_.add_constant(name, options_.structure_only ? model_.weights.outline(name) : model_.weights.load(name));
+  if (options_.structure_only)
+    if (auto outline = model_.weights.outline(name)) return values_[name] = graph_.add_outline(name, std::move(outline), true);
+  return values_[name] = graph_.add_constant(name, model_.weights.load(name));
 }
 
 ValueId GraphBuilder::small_integers_as_floats(const std::string& name) {
   if (values_.contains(name) || !model_.weights.contains(name)) return kNoValue;
-  const auto floats = model_.weights.load_small_integers_as_floats(name, !options_.structure_only);
-  return floats ? graph_.add_constant(name + "#float", floats) : kNoValue;
+  const auto [floats, is_new] = floats_of_integers_.try_emplace(name, kNoValue);
+  if (!is_new) return floats->second;
+  if (auto outline = options_.structure_only ? model_.weights.outline(name, true) : nullptr)
+    floats->second = graph_.add_outline(name + "#float", std::move(outline), true);
+  else if (auto tensor = model_.weights.load_small_integers_as_floats(name))
+    floats->second = graph_.add_constant(name + "#float", std::move(tensor));
+  return floats->second;
 }
 
 const StoredTensor* GraphBuilder::stored(const std::string& name) const {
@@ -283,13 +288,11 @@ ValueId GraphBuilder::add_node(const std::string& node, Attributes attrs, std::v
 }
 
 ValueId GraphBuilder::add_constant(const std::string& name, Tensor tensor) {
-  charge(tensor.count());
-  return graph_.add_constant(name, std::move(tensor));
-}
-
-void GraphBuilder::charge(int64_t elements) {
-  if (elements > budget_) throw Unsupported("the constants computed from the file become too large; simplify the model when exporting");
-  budget_ -= elements;
+  const int64_t copied = tensor.count();
+  if (!graph_.afford({copied, static_cast<int64_t>(tensor.bytes())}))
+    throw Unsupported("the constants computed from the file become too large with its " + to_string(tensor.shape()) +
+                      "; export the model with constant folding, or with these tables as initializers");
+  return graph_.add_computed_constant(name, std::make_shared<const Tensor>(std::move(tensor)));
 }
 
 const Shape* GraphBuilder::declared_shape(const std::string& name) const {

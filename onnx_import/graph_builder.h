@@ -49,7 +49,6 @@ class GraphBuilder {
   const StoredTensor* stored(const std::string& name) const;   // the file's constant of that name, or null
   bool is_picture_of_integers(const std::string& name) const;  // in the file; the graph has floats
   bool structure_only() const { return options_.structure_only; }
-  ValueId add_derived_constant(const std::string& name, Tensor tensor) { return graph_.add_constant(name, std::move(tensor)); }
   void note(const std::string& text);  // a notice; each text is kept once
 
  private:
@@ -58,7 +57,6 @@ class GraphBuilder {
   void add_inputs(const std::vector<Shape>& shapes);
   void add_picture(const ModelInput& input, Shape shape);
   void add_outputs();
-  void charge(int64_t elements);
 
   const ParsedModel& model_;
   const BuildOptions& options_;
@@ -70,12 +68,12 @@ class GraphBuilder {
   std::unordered_set<std::string> used_;      // read by a node or an output of the model
   std::unordered_set<std::string> named_;     // outputs and taps: these keep a value of their own
   std::vector<std::string> outputs_;
-  std::unordered_map<const onnx::TensorProto*, std::shared_ptr<const Tensor>> inner_constants_;
+  std::unordered_map<const onnx::TensorProto*, ValueId> inner_constants_;
+  std::unordered_map<std::string, ValueId> floats_of_integers_;  // kNoValue: it cannot be read so
   std::vector<Problem> problems_;
   std::vector<std::string> notices_;
   size_t unrolled_bytes_ = 0;  // of nodes in bodies
   int64_t unrolled_nodes_ = 0;
-  int64_t budget_;  // elements of constants that may still be made
 };
 
 }  // namespace actmatch::onnx_import

@@ -59,8 +59,11 @@ const Tensor* NodeContext::constant(ValueId value) const {
 
 const Tensor& NodeContext::need_constant(size_t index, const char* what) const {
   const Tensor* tensor = constant(input(index));
-  if (!tensor) throw Unsupported(std::string(what) + " depends on the model's input; it must be constant");
-  return *tensor;
+  if (tensor) return *tensor;
+  if (builder_.graph().value(input(index)).unfolded)
+    throw Unsupported(std::string(what) + " is computed from constants, '" + node_.input(static_cast<int>(index)) +
+                      "', at a cost beyond what an import spends on that; export the model with constant folding");
+  throw Unsupported(std::string(what) + " depends on the model's input; it must be constant");
 }
 
 std::vector<int64_t> NodeContext::integers(size_t index, const char* what) const {
@@ -101,10 +104,6 @@ int32_t NodeContext::stored_type(size_t index) const {
 }
 
 bool NodeContext::structure_only() const { return builder_.structure_only(); }
-
-ValueId NodeContext::derived_constant(Tensor tensor) {
-  return builder_.add_derived_constant(name_ + "#" + std::to_string(++steps_), std::move(tensor));
-}
 
 std::vector<ValueId> NodeContext::body(const char* attribute, const std::string& turn, const std::vector<ValueId>& inputs) {
   return body(attributes.graph(attribute), turn, inputs);

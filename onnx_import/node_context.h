@@ -51,7 +51,6 @@ class NodeContext {
   bool is_float(size_t index) const;        // by the file's types alone: reads nothing
   int32_t stored_type(size_t index) const;  // the ONNX element type of a constant of the file; 0 where that is not known
   bool structure_only() const;              // the elements of large constants mean nothing
-  ValueId derived_constant(Tensor tensor);  // one that is no larger than a constant of the file it was made from
   // A graph inside of the node, lowered with these inputs (see GraphBuilder::lower_body); `turn` makes its names unique.
   std::vector<ValueId> body(const char* attribute, const std::string& turn, const std::vector<ValueId>& inputs);
   std::vector<ValueId> body(const onnx::GraphProto& graph, const std::string& turn, const std::vector<ValueId>& inputs);

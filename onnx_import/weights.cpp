@@ -24,22 +24,16 @@ std::shared_ptr<const Tensor> Weights::load(const std::string& name) const {
   return entry.tensor;
 }
 
-std::shared_ptr<const Tensor> Weights::outline(const std::string& name) const {
-  const Entry& entry = entries_.at(name);
-  const bool large = element_count(entry.stored.shape) > kSmall;
-  {
-    const std::lock_guard lock(mutex_);
-    if (entry.tensor) return entry.tensor;
-  }
-  if (large && (entry.stored.dtype == DType::kF32 || is_small_integer(entry.stored.type)))
-    return std::make_shared<const Tensor>(entry.stored.dtype, entry.stored.shape);
-  return load(name);
+std::shared_ptr<const Tensor> Weights::outline(const std::string& name, bool as_floats) const {
+  const StoredTensor& stored = entries_.at(name).stored;
+  const bool small_integer = is_small_integer(stored.type);
+  if (element_count(stored.shape) <= kSmall || (!small_integer && (as_floats || stored.dtype != DType::kF32))) return nullptr;
+  return std::make_shared<const Tensor>(as_floats ? DType::kF32 : stored.dtype, stored.shape);
 }
 
-std::shared_ptr<const Tensor> Weights::load_small_integers_as_floats(const std::string& name, bool elements) const {
+std::shared_ptr<const Tensor> Weights::load_small_integers_as_floats(const std::string& name) const {
   const Entry& entry = entries_.at(name);
   if (entry.tensor || !entry.stored.source || !is_small_integer(entry.stored.type)) return nullptr;
-  if (!elements && element_count(entry.stored.shape) > kSmall) return std::make_shared<const Tensor>(DType::kF32, entry.stored.shape);
   return std::make_shared<const Tensor>(read_stored(entry.stored, DType::kF32));
 }
 

@@ -22,11 +22,12 @@ class Weights {
 
   // The elements; read at the first call and kept, so that all graphs of a model share them. Throws kIo.
   std::shared_ptr<const Tensor> load(const std::string& name) const;
-  // Type and shape are right; the elements of large tensors of floats are zeros that take no memory. For graphs that are only looked at.
-  std::shared_ptr<const Tensor> outline(const std::string& name) const;
+  // Large tensors of floats or small integers: type and shape are right, the elements are zeros that take no memory. For graphs that are
+  // only looked at. Null for others, which may decide about shapes. `as_floats`: as the next would give them.
+  std::shared_ptr<const Tensor> outline(const std::string& name, bool as_floats = false) const;
   // The elements as floats where they are integers of at most 8 bits in the file, otherwise null: quantised weights become floats without
   // becoming 64-bit integers first.
-  std::shared_ptr<const Tensor> load_small_integers_as_floats(const std::string& name, bool elements) const;
+  std::shared_ptr<const Tensor> load_small_integers_as_floats(const std::string& name) const;
   // The first element of a float tensor that is not finite, or -1; reads without keeping.
   int64_t find_non_finite(const std::string& name) const;
 

@@ -2,6 +2,7 @@
 #include <algorithm>
 #include <cmath>
 #include <limits>
+#include <numbers>
 #include <type_traits>
 
 #include "engine/graph/op_rules.h"
@@ -9,9 +10,6 @@
 
 namespace actmatch {
 namespace {
-
-// Products larger than this are left to a backend.
-constexpr int64_t kLargestFoldedProduct = int64_t{1} << 28;
 
 double evaluate_unary_f64(const UnaryAttrs& a, double x) {
   const auto clip01 = [](double v) { return std::isnan(v) ? v : std::min(std::max(v, 0.0), 1.0); };
@@ -49,6 +47,8 @@ double evaluate_unary_f64(const UnaryAttrs& a, double x) {
     case UnaryKind::kAsinh: return std::asinh(x);
     case UnaryKind::kAcosh: return std::acosh(x);
     case UnaryKind::kAtanh: return std::atanh(x);
+    case UnaryKind::kGelu: return x / 2 * (1 + std::erf(x / std::numbers::sqrt2));
+    case UnaryKind::kGeluTanh: return x / 2 * (1 + std::tanh(std::numbers::sqrt2 * std::numbers::inv_sqrtpi * (x + 0.044715 * x * x * x)));
     case UnaryKind::kNot:
     case UnaryKind::kIdentity: break;
   }
@@ -214,7 +214,7 @@ void reduce(const Tensor& x, const ReduceAttrs& attrs, Tensor& y) {
 
 }  // namespace
 
-Folded evaluate_unary(const Attributes& attrs, HostInputs inputs, const InferredValue& out) {
+Tensor evaluate_unary(const Attributes& attrs, HostInputs inputs, const InferredValue& out) {
   const auto& a = std::get<UnaryAttrs>(attrs);
   if (a.kind == UnaryKind::kIdentity) return *inputs[0];
   Tensor y(out.dtype, out.shape);
@@ -226,7 +226,7 @@ Folded evaluate_unary(const Attributes& attrs, HostInputs inputs, const Inferred
   return y;
 }
 
-Folded evaluate_binary(const Attributes& attrs, HostInputs inputs, const InferredValue& out) {
+Tensor evaluate_binary(const Attributes& attrs, HostInputs inputs, const InferredValue& out) {
   const BinaryKind kind = std::get<BinaryAttrs>(attrs).kind;
   const Tensor &a = *inputs[0], &b = *inputs[1];
   Tensor y(out.dtype, out.shape);
@@ -245,7 +245,7 @@ Folded evaluate_binary(const Attributes& attrs, HostInputs inputs, const Inferre
   return y;
 }
 
-Folded evaluate_where(const Attributes&, HostInputs inputs, const InferredValue& out) {
+Tensor evaluate_where(const Attributes&, HostInputs inputs, const InferredValue& out) {
   Tensor y(out.dtype, out.shape);
   switch (out.dtype) {
     case DType::kF32: select<float>(*inputs[0], *inputs[1], *inputs[2], y); break;
@@ -255,7 +255,7 @@ Folded evaluate_where(const Attributes&, HostInputs inputs, const InferredValue&
   return y;
 }
 
-Folded evaluate_cast(const Attributes&, HostInputs inputs, const InferredValue& out) {
+Tensor evaluate_cast(const Attributes&, HostInputs inputs, const InferredValue& out) {
   const Tensor& x = *inputs[0];
   if (x.dtype() == out.dtype) return x;
   Tensor y(out.dtype, out.shape);
@@ -267,7 +267,7 @@ Folded evaluate_cast(const Attributes&, HostInputs inputs, const InferredValue& 
   return y;
 }
 
-Folded evaluate_reduce(const Attributes& attrs, HostInputs inputs, const InferredValue& out) {
+Tensor evaluate_reduce(const Attributes& attrs, HostInputs inputs, const InferredValue& out) {
   const auto& a = std::get<ReduceAttrs>(attrs);
   Tensor y(out.dtype, out.shape);
   if (out.dtype == DType::kF32)
@@ -308,7 +308,7 @@ void top_k(const Tensor& x, const TopKAttrs& a, Tensor& y) {
 
 }  // namespace
 
-Folded evaluate_top_k(const Attributes& attrs, HostInputs inputs, const InferredValue& out) {
+Tensor evaluate_top_k(const Attributes& attrs, HostInputs inputs, const InferredValue& out) {
   const auto& a = std::get<TopKAttrs>(attrs);
   Tensor y(out.dtype, out.shape);
   if (inputs[0]->dtype() == DType::kF32)
@@ -318,7 +318,7 @@ Folded evaluate_top_k(const Attributes& attrs, HostInputs inputs, const Inferred
   return y;
 }
 
-Folded evaluate_softmax(const Attributes& attrs, HostInputs inputs, const InferredValue& out) {
+Tensor evaluate_softmax(const Attributes& attrs, HostInputs inputs, const InferredValue& out) {
   const auto& a = std::get<SoftmaxAttrs>(attrs);
   const auto axis = static_cast<size_t>(a.axis);
   Tensor y(out.dtype, out.shape);
@@ -338,12 +338,11 @@ Folded evaluate_softmax(const Attributes& attrs, HostInputs inputs, const Inferr
   return y;
 }
 
-Folded evaluate_mat_mul(const Attributes& attrs, HostInputs inputs, const InferredValue& out) {
+Tensor evaluate_mat_mul(const Attributes& attrs, HostInputs inputs, const InferredValue& out) {
   const auto& attr = std::get<MatMulAttrs>(attrs);
   const Tensor &a = *inputs[0], &b = *inputs[1];
   const size_t rank_a = a.shape().size(), rank_b = b.shape().size(), rank = out.shape.size();
   const int64_t k = a.shape()[rank_a - (attr.transpose_a ? 2 : 1)];
-  if (k > 0 && element_count(out.shape) > kLargestFoldedProduct / k) return std::nullopt;
   std::vector<int64_t> stride_a = broadcast_strides(a.shape(), out.shape), stride_b = broadcast_strides(b.shape(), out.shape);
   const int64_t last_a = a.shape()[rank_a - 1], last_b = b.shape()[rank_b - 1];
   stride_a[rank - 2] = attr.transpose_a ? 1 : last_a;

@@ -1,4 +1,5 @@
 // Constant folding of operators that move elements. Elements are copied by size, whatever their type.
+#include <algorithm>
 #include <cmath>
 #include <cstring>
 
@@ -70,7 +71,7 @@ void pad_as(const Tensor& x, const PadAttrs& attrs, T value, Tensor& y) {
 
 }  // namespace
 
-Folded evaluate_concat(const Attributes& attrs, HostInputs inputs, const InferredValue& out) {
+Tensor evaluate_concat(const Attributes& attrs, HostInputs inputs, const InferredValue& out) {
   const int64_t axis = std::get<ConcatAttrs>(attrs).axis;
   Tensor y(out.dtype, out.shape);
   auto* to = static_cast<std::byte*>(y.raw());
@@ -85,16 +86,16 @@ Folded evaluate_concat(const Attributes& attrs, HostInputs inputs, const Inferre
   return y;
 }
 
-Folded evaluate_reshape(const Attributes&, HostInputs inputs, const InferredValue& out) { return inputs[0]->reshaped(out.shape); }
+Tensor evaluate_reshape(const Attributes&, HostInputs inputs, const InferredValue& out) { return inputs[0]->reshaped(out.shape); }
 
-Folded evaluate_transpose(const Attributes& attrs, HostInputs inputs, const InferredValue& out) {
+Tensor evaluate_transpose(const Attributes& attrs, HostInputs inputs, const InferredValue& out) {
   const std::vector<int64_t> own = row_major_strides(inputs[0]->shape());
   std::vector<int64_t> strides;
   for (int64_t axis : std::get<TransposeAttrs>(attrs).perm) strides.push_back(own[static_cast<size_t>(axis)]);
   return gather_strided(*inputs[0], strides, 0, out);
 }
 
-Folded evaluate_slice(const Attributes& attrs, HostInputs inputs, const InferredValue& out) {
+Tensor evaluate_slice(const Attributes& attrs, HostInputs inputs, const InferredValue& out) {
   if (element_count(out.shape) == 0) return Tensor(out.dtype, out.shape);  // starts and steps of empty slices may be anything
   const auto& a = std::get<SliceAttrs>(attrs);
   std::vector<int64_t> strides = row_major_strides(inputs[0]->shape());
@@ -106,7 +107,7 @@ Folded evaluate_slice(const Attributes& attrs, HostInputs inputs, const Inferred
   return gather_strided(*inputs[0], strides, start, out);
 }
 
-Folded evaluate_pad(const Attributes& attrs, HostInputs inputs, const InferredValue& out) {
+Tensor evaluate_pad(const Attributes& attrs, HostInputs inputs, const InferredValue& out) {
   const auto& a = std::get<PadAttrs>(attrs);
   Tensor y(out.dtype, out.shape);
   switch (out.dtype) {
@@ -120,7 +121,7 @@ Folded evaluate_pad(const Attributes& attrs, HostInputs inputs, const InferredVa
   return y;
 }
 
-Folded evaluate_gather(const Attributes& attrs, HostInputs inputs, const InferredValue& out) {
+Tensor evaluate_gather(const Attributes& attrs, HostInputs inputs, const InferredValue& out) {
   const AxisView view(inputs[0]->shape(), std::get<GatherAttrs>(attrs).axis);
   Tensor y(out.dtype, out.shape);
   const auto* from = static_cast<const std::byte*>(inputs[0]->raw());
@@ -138,7 +139,12 @@ Folded evaluate_gather(const Attributes& attrs, HostInputs inputs, const Inferre
   return y;
 }
 
-Folded evaluate_expand(const Attributes&, HostInputs inputs, const InferredValue& out) {
+Tensor evaluate_expand(const Attributes&, HostInputs inputs, const InferredValue& out) {
+  if (inputs[0]->count() == 1 && out.dtype == DType::kF32) {  // a table of one number, which exporters like
+    Tensor filled(out.dtype, out.shape);
+    std::fill_n(filled.data<float>(), filled.count(), *inputs[0]->data<float>());
+    return filled;
+  }
   return gather_strided(*inputs[0], broadcast_strides(inputs[0]->shape(), out.shape), 0, out);
 }
 

@@ -30,9 +30,13 @@ std::optional<std::vector<double>> channel_constant(const Graph& graph, ValueId 
   return values;
 }
 
-// Reads the node as y = scale x + shift; `slot` receives the input that is x.
-std::optional<Affine> as_affine(const Graph& graph, const Node& node, size_t& slot) {
-  slot = 0;
+// Which input is x where the node is y = scale x + shift.
+size_t affine_slot(const Graph& graph, const Node& node) {
+  return node.op() == OpKind::kBinary && graph.is_constant(node.inputs[0]) ? 1 : 0;
+}
+
+// Reads the node as y = scale x + shift.
+std::optional<Affine> as_affine(const Graph& graph, const Node& node) {
   for (size_t i = 1; node.op() != OpKind::kBinary && i < node.inputs.size(); ++i)
     if (!graph.is_constant(node.inputs[i])) return std::nullopt;
   if (node.op() == OpKind::kBatchNorm) {
@@ -52,8 +56,8 @@ std::optional<Affine> as_affine(const Graph& graph, const Node& node, size_t& sl
   }
   if (node.op() != OpKind::kBinary) return std::nullopt;
   const BinaryKind kind = std::get<BinaryAttrs>(node.attrs).kind;
-  const bool constant_first = graph.is_constant(node.inputs[0]);
-  slot = constant_first ? 1 : 0;
+  const size_t slot = affine_slot(graph, node);
+  const bool constant_first = slot == 1;
   const Value &x = graph.value(node.inputs[slot]), &y = graph.value(node.output);
   if (x.shape != y.shape || x.dtype != DType::kF32 || y.dtype != DType::kF32) return std::nullopt;
   auto c = channel_constant(graph, node.inputs[1 - slot], x.shape);
@@ -120,46 +124,53 @@ class Folder {
 
  private:
   void fold(size_t n) {
-    const Node& node = rewriter_.node(n);
-    size_t slot = 0;
-    const std::optional<Affine> affine = as_affine(graph_, node, slot);
+    const size_t slot = affine_slot(graph_, rewriter_.node(n));
+    const bool is_batch_norm = rewriter_.node(n).op() == OpKind::kBatchNorm;
+    const bool alone = rewriter_.private_to_one_reader(rewriter_.node(n).inputs[slot]);
+    const auto previous = alone ? static_cast<size_t>(rewriter_.producer(rewriter_.node(n).inputs[slot])) : 0;
+    const bool behind_conv = alone && is_frozen_conv(graph_, rewriter_.node(previous));
+    const bool behind_affine = alone && rewriter_.node(previous).op() == OpKind::kScaleShift;
+    if (!is_batch_norm && !behind_conv && !behind_affine) return;  // elsewhere the channels may be more than there is memory for
+    const std::optional<Affine> affine = as_affine(graph_, rewriter_.node(n));
     if (!affine) return;
-    if (rewriter_.private_to_one_reader(node.inputs[slot])) {
-      const auto previous = static_cast<size_t>(rewriter_.producer(node.inputs[slot]));
-      if (is_frozen_conv(graph_, rewriter_.node(previous))) {
-        scale_conv(previous, *affine);
-        return rewriter_.absorb_into_producer(n, slot);
-      }
-      if (scale_scale_shift(previous, *affine)) return rewriter_.absorb_into_producer(n, slot);
-    }
-    if (node.op() == OpKind::kBatchNorm) set_scale_shift(n, *affine);
+    if ((behind_conv && scale_conv(previous, *affine)) || (behind_affine && scale_scale_shift(previous, *affine)))
+      return rewriter_.absorb_into_producer(n, slot);
+    if (is_batch_norm) set_scale_shift(n, *affine);
   }
 
+  ValueId add(const std::string& name, Tensor tensor) {
+    return graph_.add_computed_constant(name, std::make_shared<const Tensor>(std::move(tensor)));
+  }
+
+  // These are as long as what the batch norm had: nothing is asked for them.
   void set_scale_shift(size_t n, const Affine& affine) {
     const std::string name = rewriter_.node(n).name;
     const ValueId x = rewriter_.node(n).inputs[0];
-    const ValueId scale = graph_.add_constant(name + ".scale", to_tensor(affine.scale));
-    const ValueId shift = graph_.add_constant(name + ".shift", to_tensor(affine.shift));
+    const ValueId scale = add(name + ".scale", to_tensor(affine.scale));
+    const ValueId shift = add(name + ".shift", to_tensor(affine.shift));
     rewriter_.replace(n, ScaleShiftAttrs{}, {x, scale, shift});
   }
 
-  void scale_conv(size_t n, const Affine& affine) {
+  // False where weights that many convolutions share would be copied too often.
+  bool scale_conv(size_t n, const Affine& affine) {
     const Node& conv = rewriter_.node(n);
-    const std::shared_ptr<const Tensor> w = graph_.value(conv.inputs[1]).constant;
-    const std::shared_ptr<const Tensor> scaled = structure_only_ ? w : std::make_shared<const Tensor>(scaled_weights(conv, *w, affine));
+    std::shared_ptr<const Tensor> w = graph_.value(conv.inputs[1]).constant;
+    if (!structure_only_) {
+      if (!graph_.afford({2 * w->count(), static_cast<int64_t>(w->bytes())})) return false;
+      w = std::make_shared<const Tensor>(scaled_weights(conv, *w, affine));
+    }
     std::vector<double> bias = affine.shift;
     if (conv.inputs.size() > 2 && conv.inputs[2] != kNoValue)
       for (size_t c = 0; c < bias.size(); ++c) bias[c] += affine.scale[c] * constant_data(graph_, conv.inputs[2])[c];
-    const ValueId new_weight = graph_.add_constant(conv.name + ".folded_weight", scaled);
-    const ValueId new_bias = graph_.add_constant(conv.name + ".folded_bias", to_tensor(bias));
+    const ValueId new_weight = graph_.add_computed_constant(conv.name + ".folded_weight", std::move(w));
+    const ValueId new_bias = add(conv.name + ".folded_bias", to_tensor(bias));
     rewriter_.set_input(n, 1, new_weight);
     rewriter_.set_input(n, 2, new_bias);
+    return true;
   }
 
   bool scale_scale_shift(size_t n, const Affine& affine) {
-    if (rewriter_.node(n).op() != OpKind::kScaleShift) return false;
-    size_t slot = 0;
-    std::optional<Affine> first = as_affine(graph_, rewriter_.node(n), slot);
+    std::optional<Affine> first = as_affine(graph_, rewriter_.node(n));
     if (!first) return false;
     for (size_t c = 0; c < first->scale.size(); ++c) {
       first->scale[c] *= affine.scale[c];

@@ -9,13 +9,6 @@
 namespace actmatch {
 namespace {
 
-// Folding copies. What one node may make is bounded, unless it makes no more than it was given, and so is what a whole graph may make
-// in relation to the constants it came with: a small hostile file must not fill the memory.
-constexpr int64_t kFoldedElementsOfOneNode = int64_t{1} << 24;
-constexpr int64_t kFoldedBytesOfAGraph = int64_t{1} << 28;
-constexpr int64_t kFoldedBytesPerGivenByte = 4;
-constexpr int64_t kOperandBytesPerFoldedByte = 64;  // reading takes time, too
-
 // Also where one extent is zero, the others have to multiply to something addressable: strides are computed from them.
 void check_addressable(const Shape& shape) {
   Shape extents = shape;
@@ -148,10 +141,22 @@ ValueId Graph::add_constant(std::string name, Tensor tensor) {
 
 ValueId Graph::add_constant(std::string name, std::shared_ptr<const Tensor> tensor) {
   ACTMATCH_CHECK(tensor && tensor->raw(), "constant '" + name + "' has no data");
-  given_bytes_ += static_cast<int64_t>(tensor->bytes());
+  budget_.give(*tensor);
+  return add_computed_constant(std::move(name), std::move(tensor));
+}
+
+ValueId Graph::add_computed_constant(std::string name, std::shared_ptr<const Tensor> tensor) {
+  ACTMATCH_CHECK(tensor && tensor->raw(), "constant '" + name + "' has no data");
   const DType dtype = tensor->dtype();
   Shape shape = tensor->shape();
   return add_value({std::move(name), ValueKind::kConstant, dtype, std::move(shape), std::move(tensor), -1});
+}
+
+ValueId Graph::add_outline(std::string name, std::shared_ptr<const Tensor> tensor, bool given) {
+  if (given) budget_.give(*tensor);
+  const ValueId id = add_computed_constant(std::move(name), std::move(tensor));
+  values_.back().hollow = true;
+  return id;
 }
 
 ValueId Graph::add_parameter(std::string name, Tensor initial) {
@@ -168,31 +173,28 @@ ValueId Graph::add_node(std::string name, Attributes attrs, std::vector<ValueId>
   try {
     check_input_count(info, inputs);
     std::vector<const Value*> operands;
-    bool all_constant = true;
-    int64_t operand_bytes = 0;
+    std::vector<const Tensor*> constants;  // as many as operands while all are constant
+    bool depends = false, hollow = false;  // depends: on an input or a parameter
     for (ValueId id : inputs) {
       operands.push_back(id == kNoValue ? nullptr : &value(id));
-      if (id == kNoValue) continue;
-      all_constant = all_constant && is_constant(id);
-      if (all_constant) operand_bytes += static_cast<int64_t>(value(id).constant->bytes());
+      const Value* operand = operands.back();
+      hollow = hollow || (operand && operand->hollow);
+      if (!operand || operand->kind == ValueKind::kConstant)
+        constants.push_back(operand ? operand->constant.get() : nullptr);
+      else
+        depends = depends || !operand->unfolded;
     }
     const InferredValue out = info.infer(attrs, operands);
     check_addressable(out.shape);
-    const int64_t bytes = element_count(out.shape) * static_cast<int64_t>(size_of(out.dtype));
-    const bool affordable = (element_count(out.shape) <= kFoldedElementsOfOneNode || bytes <= operand_bytes) &&
-                            bytes <= kFoldedBytesOfAGraph + kFoldedBytesPerGivenByte * given_bytes_ - folded_bytes_;
-    if (all_constant && affordable) {
-      std::vector<const Tensor*> tensors;
-      for (const Value* operand : operands) tensors.push_back(operand ? operand->constant.get() : nullptr);
-      if (std::optional<Tensor> folded = info.evaluate(attrs, tensors, out)) {
-        ACTMATCH_CHECK(folded->dtype() == out.dtype && folded->shape() == out.shape, "folding gives another type or shape");
-        folded_bytes_ += bytes + operand_bytes / kOperandBytesPerFoldedByte;
-        return add_value(
-            {std::move(output_name), ValueKind::kConstant, out.dtype, out.shape, std::make_shared<const Tensor>(*std::move(folded)), -1});
-      }
+    const bool foldable = constants.size() == operands.size() && info.evaluate;
+    if (foldable && afford(evaluation_cost(attrs, constants, out.dtype, out.shape))) {
+      if (hollow) return add_outline(std::move(output_name), std::make_shared<const Tensor>(out.dtype, out.shape), false);
+      auto folded = std::make_shared<const Tensor>(info.evaluate(attrs, constants, out));
+      ACTMATCH_CHECK(folded->dtype() == out.dtype && folded->shape() == out.shape, "folding gives another type or shape");
+      return add_computed_constant(std::move(output_name), std::move(folded));
     }
     const auto id = static_cast<NodeId>(nodes_.size());
-    const ValueId output = add_value({std::move(output_name), ValueKind::kActivation, out.dtype, out.shape, nullptr, id});
+    const ValueId output = add_value({std::move(output_name), ValueKind::kActivation, out.dtype, out.shape, nullptr, id, !depends});
     nodes_.push_back({std::move(name), std::move(attrs), std::move(inputs), output});
     return output;
   } catch (const Error& e) {

@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "engine/core/tensor.h"
+#include "engine/graph/host_budget.h"
 #include "engine/graph/op.h"
 
 namespace actmatch {
@@ -31,6 +32,8 @@ struct Value {
   Shape shape;
   std::shared_ptr<const Tensor> constant;  // for kConstant and kParameter
   NodeId producer = -1;                    // for kActivation
+  bool unfolded = false;                   // for kActivation: it depends on constants alone, which is left to the backend
+  bool hollow = false;                     // for kConstant of a graph that is only looked at: the elements mean nothing
 };
 
 struct Node {
@@ -46,9 +49,15 @@ class Graph {
   ValueId add_input(std::string name, DType dtype, Shape shape);
   ValueId add_constant(std::string name, Tensor tensor);
   ValueId add_constant(std::string name, std::shared_ptr<const Tensor> tensor);
+  // What a pass or an importer makes from the graph's constants is paid for: ask whether it can be afforded, make it, add it.
+  bool afford(const HostCost& cost) { return budget_.take(cost); }
+  ValueId add_computed_constant(std::string name, std::shared_ptr<const Tensor> tensor);
+  // Hollow, see Value; what is folded of it will be hollow, too, and takes neither time nor memory. `given`: by the file.
+  ValueId add_outline(std::string name, std::shared_ptr<const Tensor> tensor, bool given);
   ValueId add_parameter(std::string name, Tensor initial);
   // Infers the output's type and shape (throws kInvalidArgument when the inputs do not fit). When every input is a constant and the
-  // operator can be evaluated on the host, the result is a constant and no node is added: constant folding happens as a graph is built.
+  // operator can be evaluated on the host at a cost that the budget allows, the result is a constant and no node is added: constant
+  // folding happens as a graph is built.
   ValueId add_node(std::string name, Attributes attrs, std::vector<ValueId> inputs, std::string output_name = {});
   void mark_output(ValueId value) { outputs_.push_back(value); }
 
@@ -75,7 +84,7 @@ class Graph {
   std::vector<Value> values_;
   std::vector<Node> nodes_;
   std::vector<ValueId> inputs_, outputs_;
-  int64_t given_bytes_ = 0, folded_bytes_ = 0;  // of constants: what folding may make is bounded by what was given
+  HostBudget budget_;
 };
 
 }  // namespace actmatch

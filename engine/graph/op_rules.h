@@ -2,7 +2,6 @@
 // rules need this header; everybody else goes through op_table.h.
 #pragma once
 
-#include <optional>
 #include <span>
 #include <string>
 #include <vector>
@@ -52,21 +51,20 @@ BackwardNeeds backward_needs(const Attributes& attrs, const std::vector<bool>& w
 
 // Constant folding: evaluate_{elementwise,movement}.cpp. Inputs have passed the shape rule; `out` is its answer. They throw
 // kInvalidArgument where the operator has no result (i64 division by zero, an index out of range).
-using Folded = std::optional<Tensor>;
-Folded evaluate_unary(const Attributes& attrs, HostInputs inputs, const InferredValue& out);
-Folded evaluate_binary(const Attributes& attrs, HostInputs inputs, const InferredValue& out);
-Folded evaluate_where(const Attributes& attrs, HostInputs inputs, const InferredValue& out);
-Folded evaluate_cast(const Attributes& attrs, HostInputs inputs, const InferredValue& out);
-Folded evaluate_reduce(const Attributes& attrs, HostInputs inputs, const InferredValue& out);
-Folded evaluate_top_k(const Attributes& attrs, HostInputs inputs, const InferredValue& out);
-Folded evaluate_softmax(const Attributes& attrs, HostInputs inputs, const InferredValue& out);
-Folded evaluate_mat_mul(const Attributes& attrs, HostInputs inputs, const InferredValue& out);
-Folded evaluate_concat(const Attributes& attrs, HostInputs inputs, const InferredValue& out);
-Folded evaluate_reshape(const Attributes& attrs, HostInputs inputs, const InferredValue& out);
-Folded evaluate_transpose(const Attributes& attrs, HostInputs inputs, const InferredValue& out);
-Folded evaluate_slice(const Attributes& attrs, HostInputs inputs, const InferredValue& out);
-Folded evaluate_pad(const Attributes& attrs, HostInputs inputs, const InferredValue& out);
-Folded evaluate_gather(const Attributes& attrs, HostInputs inputs, const InferredValue& out);
-Folded evaluate_expand(const Attributes& attrs, HostInputs inputs, const InferredValue& out);
+Tensor evaluate_unary(const Attributes& attrs, HostInputs inputs, const InferredValue& out);
+Tensor evaluate_binary(const Attributes& attrs, HostInputs inputs, const InferredValue& out);
+Tensor evaluate_where(const Attributes& attrs, HostInputs inputs, const InferredValue& out);
+Tensor evaluate_cast(const Attributes& attrs, HostInputs inputs, const InferredValue& out);
+Tensor evaluate_reduce(const Attributes& attrs, HostInputs inputs, const InferredValue& out);
+Tensor evaluate_top_k(const Attributes& attrs, HostInputs inputs, const InferredValue& out);
+Tensor evaluate_softmax(const Attributes& attrs, HostInputs inputs, const InferredValue& out);
+Tensor evaluate_mat_mul(const Attributes& attrs, HostInputs inputs, const InferredValue& out);
+Tensor evaluate_concat(const Attributes& attrs, HostInputs inputs, const InferredValue& out);
+Tensor evaluate_reshape(const Attributes& attrs, HostInputs inputs, const InferredValue& out);
+Tensor evaluate_transpose(const Attributes& attrs, HostInputs inputs, const InferredValue& out);
+Tensor evaluate_slice(const Attributes& attrs, HostInputs inputs, const InferredValue& out);
+Tensor evaluate_pad(const Attributes& attrs, HostInputs inputs, const InferredValue& out);
+Tensor evaluate_gather(const Attributes& attrs, HostInputs inputs, const InferredValue& out);
+Tensor evaluate_expand(const Attributes& attrs, HostInputs inputs, const InferredValue& out);
 
 }  // namespace actmatch

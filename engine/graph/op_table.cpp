@@ -10,8 +10,6 @@
 namespace actmatch {
 namespace {
 
-Folded not_evaluated(const Attributes&, HostInputs, const InferredValue&) { return std::nullopt; }
-
 const Shape& input_shape(const Graph& graph, const Node& node, size_t i) { return graph.value(node.inputs[i]).shape; }
 int64_t output_count(const Graph& graph, const Node& node) { return element_count(graph.value(node.output).shape); }
 
@@ -46,10 +44,10 @@ constexpr OpInfo row(OpKind kind, const char* name, int min_inputs, int max_inpu
 }
 
 constexpr std::array kTable{
-    row(OpKind::kConv, "Conv", 2, 3, infer_conv, not_evaluated, multiply_adds_conv),
-    row(OpKind::kConvTranspose, "ConvTranspose", 2, 3, infer_conv_transpose, not_evaluated, multiply_adds_conv_transpose),
+    row(OpKind::kConv, "Conv", 2, 3, infer_conv, nullptr, multiply_adds_conv),
+    row(OpKind::kConvTranspose, "ConvTranspose", 2, 3, infer_conv_transpose, nullptr, multiply_adds_conv_transpose),
     row(OpKind::kMatMul, "MatMul", 2, 3, infer_mat_mul, evaluate_mat_mul, multiply_adds_mat_mul),
-    row(OpKind::kPool, "Pool", 1, 1, infer_pool, not_evaluated),
+    row(OpKind::kPool, "Pool", 1, 1, infer_pool, nullptr),
     row(OpKind::kReduce, "Reduce", 1, 1, infer_reduce, evaluate_reduce),
     row(OpKind::kUnary, "Unary", 1, 1, infer_unary, evaluate_unary),
     row(OpKind::kBinary, "Binary", 2, 2, infer_binary, evaluate_binary),
@@ -62,10 +60,10 @@ constexpr std::array kTable{
     row(OpKind::kGather, "Gather", 2, 2, infer_gather, evaluate_gather),
     row(OpKind::kWhere, "Where", 3, 3, infer_where, evaluate_where),
     row(OpKind::kExpand, "Expand", 1, 1, infer_expand, evaluate_expand),
-    row(OpKind::kScaleShift, "ScaleShift", 3, 3, infer_scale_shift, not_evaluated, multiply_adds_scale),
-    row(OpKind::kBatchNorm, "BatchNorm", 5, 5, infer_batch_norm, not_evaluated, multiply_adds_scale),
+    row(OpKind::kScaleShift, "ScaleShift", 3, 3, infer_scale_shift, nullptr, multiply_adds_scale),
+    row(OpKind::kBatchNorm, "BatchNorm", 5, 5, infer_batch_norm, nullptr, multiply_adds_scale),
     row(OpKind::kCast, "Cast", 1, 1, infer_cast, evaluate_cast),
-    row(OpKind::kResize, "Resize", 1, 1, infer_resize, not_evaluated),
+    row(OpKind::kResize, "Resize", 1, 1, infer_resize, nullptr),
     row(OpKind::kTopK, "TopK", 1, 1, infer_top_k, evaluate_top_k),
 };
 static_assert(kTable.size() == std::variant_size_v<Attributes>, "one row per operator, in the order of OpKind");
@@ -109,6 +107,8 @@ const char* name_of(UnaryKind kind) {
     case UnaryKind::kAsinh: return "Asinh";
     case UnaryKind::kAcosh: return "Acosh";
     case UnaryKind::kAtanh: return "Atanh";
+    case UnaryKind::kGelu: return "Gelu";
+    case UnaryKind::kGeluTanh: return "GeluTanh";
     case UnaryKind::kNot: return "Not";
     case UnaryKind::kIdentity: return "Identity";
   }

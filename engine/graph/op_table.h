@@ -2,7 +2,6 @@
 #pragma once
 
 #include <cstdint>
-#include <optional>
 #include <span>
 #include <vector>
 
@@ -31,8 +30,8 @@ struct OpInfo {
   uint32_t (*differentiable)(const Attributes& attrs);
   // `wanted`: by input position, which gradients are asked for.
   BackwardNeeds (*needs)(const Attributes& attrs, const std::vector<bool>& wanted);
-  // Constant folding: the result on the host, or nothing when this operator is not evaluated there.
-  std::optional<Tensor> (*evaluate)(const Attributes& attrs, std::span<const Tensor* const> inputs, const InferredValue& out);
+  // Constant folding: the result on the host; null when this operator is not evaluated there.
+  Tensor (*evaluate)(const Attributes& attrs, std::span<const Tensor* const> inputs, const InferredValue& out);
   // Multiply-adds of one execution.
   int64_t (*multiply_adds)(const Graph& graph, const Node& node);
 };

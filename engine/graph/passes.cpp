@@ -27,6 +27,7 @@ void drop_dead_nodes(Graph& graph, const std::vector<ValueId>& keep) {
 void optimise(Graph& graph, const std::vector<ValueId>& keep, bool structure_only) {
   drop_dead_nodes(graph, keep);  // a reader that nobody needs would keep a batch norm from being folded
   simplify(graph, keep);         // and so would an identity in between
+  fuse_gelu(graph, keep);
   fold_batch_norm(graph, keep, structure_only);
   drop_dead_nodes(graph, keep);
 }

@@ -15,6 +15,8 @@ void fold_batch_norm(Graph& graph, const std::vector<ValueId>& keep = {}, bool s
 // Identities, casts to the same type, reshapes of reshapes, transposes of transposes, slices of slices, zero pads in front of a
 // convolution, a bias added to a matrix product.
 void simplify(Graph& graph, const std::vector<ValueId>& keep = {});
+// A GELU that is written out becomes one operator.
+void fuse_gelu(Graph& graph, const std::vector<ValueId>& keep = {});
 // Nodes that neither an output nor a kept value depends on; constants that nothing reads any more give their memory back.
 void drop_dead_nodes(Graph& graph, const std::vector<ValueId>& keep = {});
 // All of the above, in the order in which they help each other.

@@ -1,6 +1,7 @@
 #include "engine/image/file.h"
 
 #include <fcntl.h>
+#include <poll.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -72,10 +73,16 @@ int write_all(int fd, std::span<const std::byte> bytes) {
   return 0;
 }
 
+// Until there is something to read, or nobody left to write.
+void wait_for(int fd) {
+  pollfd ready{fd, POLLIN, 0};
+  ::poll(&ready, 1, -1);
+}
+
 }  // namespace
 
 std::vector<std::byte> read_file(const std::string& path) {
-  FileDescriptor file(::open(path.c_str(), O_RDONLY | O_CLOEXEC));
+  FileDescriptor file(::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK));  // opening a pipe must not wait for its writer
   if (file.get() < 0 && (errno == ENOENT || errno == ENOTDIR))
     throw Error(ErrorCode::kNotFound, "there is no file '" + path + "'; check the path");
   const auto fail = [&](int error) {
@@ -86,29 +93,40 @@ std::vector<std::byte> read_file(const std::string& path) {
   if (::fstat(file.get(), &status) != 0) fail(errno);
   if (S_ISDIR(status.st_mode)) throw Error(ErrorCode::kInvalidArgument, "'" + path + "' is a folder; name a file in it");
 
-  constexpr size_t kGrowth = size_t{1} << 16;
+  if (S_ISCHR(status.st_mode) || S_ISBLK(status.st_mode))
+    throw Error(ErrorCode::kInvalidArgument, "'" + path + "' is a device, not a file");
+
+  constexpr size_t kGrowth = size_t{1} << 16, kLongestPipe = size_t{1} << 30;
   std::vector<std::byte> bytes(status.st_size > 0 ? static_cast<size_t>(status.st_size) : 0);
   size_t filled = 0;
-  while (true) {  // the size is a hint only: pipes have none, and files may grow
-    if (filled == bytes.size()) {
-      std::byte probe{};
-      const ssize_t n = ::read(file.get(), &probe, 1);
-      if (n < 0 && errno == EINTR) continue;
-      if (n < 0) fail(errno);
-      if (n == 0) return bytes;
-      bytes.resize(std::max(kGrowth, bytes.size() * 2));
-      bytes[filled++] = probe;
-      continue;
+  const auto more = [&](std::byte* to, size_t count) {
+    for (;;) {
+      const ssize_t n = ::read(file.get(), to, count);
+      if (n >= 0) return static_cast<size_t>(n);
+      if (errno == EAGAIN || errno == EWOULDBLOCK)
+        wait_for(file.get());
+      else if (errno != EINTR)
+        fail(errno);
     }
-    const ssize_t n = ::read(file.get(), bytes.data() + filled, bytes.size() - filled);
-    if (n < 0 && errno == EINTR) continue;
-    if (n < 0) fail(errno);
-    if (n == 0) {
+  };
+  while (true) {  // the size is a hint only: pipes have none, and files may grow
+    if (filled < bytes.size()) {
+      const size_t n = more(bytes.data() + filled, bytes.size() - filled);
+      filled += n;
+      if (n > 0) continue;
       bytes.resize(filled);
       return bytes;
     }
-    filled += static_cast<size_t>(n);
+    std::byte probe{};
+    if (more(&probe, 1) == 0) break;
+    if (!S_ISREG(status.st_mode) && filled >= kLongestPipe)
+      throw Error(ErrorCode::kInvalidArgument, "'" + path + "' gives more than " + std::to_string(kLongestPipe >> 20) + " MB");
+    bytes.resize(std::max(kGrowth, bytes.size() * 2));
+    bytes[filled++] = probe;
   }
+  if (S_ISFIFO(status.st_mode) && filled == 0)
+    throw Error(ErrorCode::kInvalidArgument, "nothing comes out of the pipe '" + path + "'; name a file, or write into it first");
+  return bytes;
 }
 
 StagedFiles::~StagedFiles() {

@@ -9,7 +9,7 @@
 
 namespace actmatch {
 
-// The bytes of a file. Throws kNotFound (no such file), kInvalidArgument (a folder) or kIo, naming the path.
+// The bytes of a file or pipe. Throws kNotFound (no such file), kInvalidArgument (a folder, device, empty pipe) or kIo, naming the path.
 std::vector<std::byte> read_file(const std::string& path);
 
 // Replaces or creates a file in one step: readers see the old content or the new, never a part, also after a crash (a temporary

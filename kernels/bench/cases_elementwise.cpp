@@ -21,7 +21,8 @@ void add_type(Cases& cases, int64_t B) {
   constexpr Function kFunctions[] = {{UnaryOp::kRelu, "relu ", true},
                                      {UnaryOp::kSigmoid, "sigmoid ", true},
                                      {UnaryOp::kHardSwish, "hard swish ", false},
-                                     {UnaryOp::kErf, "erf ", false}};
+                                     {UnaryOp::kErf, "erf ", false},
+                                     {UnaryOp::kGelu, "gelu ", false}};
   for (const Function& f : kFunctions) {
     const UnaryOp op = f.op;
     const bool reads_y = f.reads_y;

@@ -5,7 +5,7 @@
 
 namespace actmatch::onnx_import {
 
-inline constexpr int64_t kMostTurns = int64_t{1} << 14;
+inline constexpr int64_t kMostTurns = int64_t{1} << 12;
 
 // A constant of one truth value; throws Unsupported otherwise.
 bool constant_truth(NodeContext& c, ValueId value, const char* what);

@@ -1,23 +1,10 @@
-#include <numbers>
-
 #include "onnx_import/ops/ops.h"
 #include "onnx_import/ops/steps.h"
 
 namespace actmatch::onnx_import {
 namespace {
 
-// x/2 (1 + erf(x / sqrt 2)), or with tanh(sqrt(2/pi) (x + 0.044715 x^3)) in place of erf.
-void gelu(NodeContext& c, ValueId x, bool by_tanh) {
-  ValueId curve = kNoValue;
-  if (by_tanh) {
-    const ValueId cubic = multiply(c, multiply(c, multiply(c, x, x), x), c.scalar(0.044715f));
-    const float factor = static_cast<float>(std::numbers::sqrt2 * std::numbers::inv_sqrtpi);
-    curve = unary(c, UnaryKind::kTanh, multiply(c, add(c, x, cubic), c.scalar(factor)));
-  } else {
-    curve = unary(c, UnaryKind::kErf, multiply(c, x, c.scalar(static_cast<float>(1 / std::numbers::sqrt2))));
-  }
-  c.result(BinaryAttrs{BinaryKind::kMul}, {multiply(c, x, c.scalar(0.5f)), add(c, curve, c.scalar(1.0f))});
-}
+void gelu(NodeContext& c, ValueId x, bool by_tanh) { c.result(UnaryAttrs{by_tanh ? UnaryKind::kGeluTanh : UnaryKind::kGelu}, {x}); }
 
 ValueId with_bias(NodeContext& c) { return c.has(1) ? add(c, c.input(0), c.input(1)) : c.input(0); }
 

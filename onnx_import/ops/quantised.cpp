@@ -80,7 +80,7 @@ ValueId reals_of(NodeContext& c, size_t index, const Tensor* scale, const Tensor
     Tensor reals(DType::kF32, shape);
     for (int64_t i = 0; i < reals.count(); ++i)
       reals.data<float>()[i] = (integers->data<float>()[i] - zeros.at(i)) * (scale ? scales.at(i) : 1.0f);
-    return c.derived_constant(std::move(reals));
+    return c.constant(std::move(reals));
   }
   if (block > 0) throw Unsupported("scales for blocks of an input that is not constant are not supported");
   ValueId y = x;

@@ -1,4 +1,5 @@
-// Changes ONNX models in ways that keep them well-formed protobuf: what a fuzzer of bytes would take ages to find.
+// Changes ONNX models (model_mutator.cpp, mutate_{data,nodes,structure}.cpp) in ways that keep them well-formed protobuf: what a fuzzer of
+// bytes would take ages to find.
 #pragma once
 
 #include <random>
@@ -7,6 +8,8 @@
 #include "onnx/onnx.pb.h"
 
 namespace actmatch::fuzz {
+
+inline constexpr int kDeepest = 4;  // subgraphs that mutations go down to
 
 class ModelMutator {
  public:
@@ -48,5 +51,18 @@ class ModelMutator {
 
   std::minstd_rand random_;
 };
+
+template <class List>
+void ModelMutator::mutate_list(List* list) {
+  using Element = std::decay_t<decltype(list->Get(0))>;
+  const auto element = [&] { return std::is_floating_point_v<Element> ? static_cast<Element>(real()) : static_cast<Element>(number()); };
+  switch (list->size() > 0 ? below(5) : 1) {
+    case 0:
+    case 3: list->Set(below(list->size()), element()); break;
+    case 1: list->Add(element()); break;
+    case 4: list->SwapElements(below(list->size()), below(list->size())); break;
+    default: list->RemoveLast();
+  }
+}
 
 }  // namespace actmatch::fuzz

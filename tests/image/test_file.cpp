@@ -1,10 +1,14 @@
 #include "engine/image/file.h"
 
+#include <fcntl.h>
 #include <gtest/gtest.h>
 #include <signal.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
 #include <unistd.h>
+
+#include <chrono>
+#include <thread>
 
 #include "tests/image/image_data.h"
 
@@ -29,6 +33,34 @@ TEST(File, WritesAndReplaces) {
   write_file_atomically(path, "");
   EXPECT_EQ(text_of(path), "");
   EXPECT_EQ(entries_of(folder.path()), 1u) << "a temporary file was left";
+}
+
+TEST(File, PipesAndDevices) {
+  TemporaryFolder folder;
+  const std::string pipe = folder / "pipe";
+  ASSERT_EQ(::mkfifo(pipe.c_str(), 0600), 0);
+  const auto message = [](const std::string& path) -> std::string {
+    try {
+      read_file(path);
+    } catch (const Error& error) {
+      EXPECT_EQ(error.code(), ErrorCode::kInvalidArgument);
+      return error.what();
+    }
+    return {};
+  };
+  EXPECT_NE(message(pipe).find("nothing comes out of the pipe '" + pipe), std::string::npos) << "without a writer: must not wait for one";
+  EXPECT_NE(message("/dev/zero").find("device"), std::string::npos);
+  const std::string text(200000, 'x');  // more than a pipe holds
+  const int keep_open = ::open(pipe.c_str(), O_RDWR);
+  std::thread writer([&] {
+    const int out = ::open(pipe.c_str(), O_WRONLY);
+    std::this_thread::sleep_for(std::chrono::milliseconds(20));  // the reader has to wait
+    for (size_t done = 0; done < text.size();) done += static_cast<size_t>(::write(out, text.data() + done, text.size() - done));
+    ::close(out);
+    ::close(keep_open);
+  });
+  EXPECT_EQ(text_of(pipe), text);
+  writer.join();
 }
 
 TEST(File, FollowsSymbolicLinks) {

@@ -212,9 +212,6 @@ TEST(Refusals, NodesThatAskForWhatIsNotThere) {
 
 // Import must not compute tables larger than anything that fits.
 TEST(Refusals, HugeTables) {
-  ModelMaker m;
-  m.ints("shape", {1 << 20, 1 << 20}).node("ConstantOfShape", {"shape"}, {"y"}, "c").output("y");
-  expect_all(error_text([&] { m.build(); }), {"'c'", "1048576x1048576", "limit"});
   ModelMaker range;
   range.ints("from", {}, {0}).ints("to", {}, {int64_t{1} << 40}).ints("by", {}, {1});
   range.node("Range", {"from", "to", "by"}, {"y"}, "r").output("y");
@@ -225,11 +222,6 @@ TEST(Refusals, HugeTables) {
     hot.node("OneHot", {"at", "depth", "values"}, {"y"}, "h").output("y");
     expect_all(error_text([&] { hot.build(); }), {"'h'", "depth", "out of range"});
   }
-  ModelMaker many;
-  many.ints("shape", {1 << 24});
-  for (char i = '0'; i < '8'; ++i)
-    many.node("ConstantOfShape", {"shape"}, {std::string("y") + i}, std::string("c") + i).output(std::string("y") + i);
-  expect_all(error_text([&] { many.build(); }), {"'c2'", "too large"});
 }
 
 }  // namespace

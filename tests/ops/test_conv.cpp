@@ -34,6 +34,8 @@ const std::vector<Geometry> kGeometries = {
     {"groups of odd sizes", {{2, 1}, {0, 1, 1, 0}, {1, 1}, 3}, {1, 9, 6, 5}, {15, 3, 2, 3}},
     {"depthwise", {{1, 1}, {1, 1, 1, 1}, {1, 1}, 5}, {2, 5, 6, 7}, {5, 1, 3, 3}},
     {"depthwise with two filters a channel, stride 2", {{2, 2}, {1, 1, 1, 1}, {1, 1}, 3}, {3, 3, 7, 6}, {6, 1, 3, 3}},
+    {"depthwise with two filters a channel, many channels", {{2, 1}, {2, 1, 0, 1}, {1, 1}, 17}, {2, 17, 6, 5}, {34, 1, 3, 3}},
+    {"depthwise with three filters a channel, dilation", {{1, 1}, {2, 2, 2, 2}, {2, 2}, 16}, {1, 16, 5, 6}, {48, 1, 3, 2}},
     {"pads beyond the kernel", {{1, 1}, {2, 1, 0, 2}}, {1, 2, 3, 3}, {2, 2, 1, 1}},
     {"stem: few channels, stride 2", {{2, 2}, {3, 3, 3, 3}}, {2, 3, 15, 22}, {16, 3, 7, 7}},
     {"stem without pads, rows left over", {{2, 2}, {0, 0, 0, 0}}, {2, 3, 12, 15}, {32, 3, 3, 3}},

@@ -56,9 +56,9 @@ class RandomGraph {
       case 2: return g_.conv(x, s[1], 3, 1, 1, s[1]);
       case 3: return g_.unary(UnaryKind::kClip, g_.conv(x, channels(), 1, 1, 0), 0.0f, 1.0f);
       case 4: {
-        constexpr UnaryKind kKinds[] = {UnaryKind::kRelu,     UnaryKind::kSigmoid, UnaryKind::kHardSwish,
-                                        UnaryKind::kSoftplus, UnaryKind::kErf,     UnaryKind::kAbs};
-        return g_.unary(kKinds[r_.integer(0, 5)], x);
+        constexpr UnaryKind kKinds[] = {UnaryKind::kRelu, UnaryKind::kSigmoid, UnaryKind::kHardSwish, UnaryKind::kSoftplus,
+                                        UnaryKind::kErf,  UnaryKind::kAbs,     UnaryKind::kGelu};
+        return g_.unary(kKinds[r_.integer(0, 6)], x);
       }
       case 5:
       case 6: {

@@ -41,6 +41,8 @@ const std::vector<Function> kFunctions = {
     {{UnaryKind::kAsinh}, {}},
     {{UnaryKind::kAcosh}, {}, 1.2, 3},
     {{UnaryKind::kAtanh}, {}, -0.8, 0.8},
+    {{UnaryKind::kGelu}, {}, -4, 4},
+    {{UnaryKind::kGeluTanh}, {}, -4, 4},
     {{UnaryKind::kIdentity}, {}},
 };
 // Library functions are right to an ulp or two, and a derivative is a handful of operations on numbers up to e^2 or 1/0.4^2:
@@ -112,8 +114,8 @@ TEST(Unary, BooleansAndIntegers) {
 }
 
 TEST(Unary, LargeArguments) {  // no overflow where the result is finite
-  for (const UnaryKind kind :
-       {UnaryKind::kSigmoid, UnaryKind::kTanh, UnaryKind::kSoftplus, UnaryKind::kErf, UnaryKind::kElu, UnaryKind::kHardSwish})
+  for (const UnaryKind kind : {UnaryKind::kSigmoid, UnaryKind::kTanh, UnaryKind::kSoftplus, UnaryKind::kErf, UnaryKind::kElu,
+                               UnaryKind::kHardSwish, UnaryKind::kGelu, UnaryKind::kGeluTanh})
     check_in(tested_backend(), {name_of(kind), UnaryAttrs{kind, 1.0f}, {{of_values({4}, {-100, -20, 20, 100})}}}, {}, kFew, kFew);
 }
 

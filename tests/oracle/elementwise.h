@@ -46,6 +46,8 @@ T unary_value(const UnaryAttrs& u, T x) {
     case UnaryKind::kAsinh: return x < 0 ? -std::log(-x + std::sqrt(x * x + one)) : std::log(x + std::sqrt(x * x + one));
     case UnaryKind::kAcosh: return std::log(x + std::sqrt(x * x - one));
     case UnaryKind::kAtanh: return std::log((one + x) / (one - x)) / 2;
+    case UnaryKind::kGelu: return x / 2 * (one + std::erf(x / std::sqrt(T(2))));
+    case UnaryKind::kGeluTanh: return x / 2 * (one + std::tanh(std::sqrt(2 / std::acos(-one)) * (x + T(0.044715) * x * x * x)));
     case UnaryKind::kNot: return x == 0 ? one : T(0);
     case UnaryKind::kIdentity: return x;
   }
@@ -84,6 +86,11 @@ T unary_derivative(const UnaryAttrs& u, T x) {
     case UnaryKind::kAsinh: return one / std::sqrt(x * x + one);
     case UnaryKind::kAcosh: return one / std::sqrt(x * x - one);
     case UnaryKind::kAtanh: return one / (one - x * x);
+    case UnaryKind::kGelu: return (one + std::erf(x / std::sqrt(T(2)))) / 2 + x * std::exp(-x * x / 2) / std::sqrt(2 * std::acos(-one));
+    case UnaryKind::kGeluTanh: {
+      const T slope = std::sqrt(2 / std::acos(-one)), cubic = T(0.044715), t = std::tanh(slope * (x + cubic * x * x * x));
+      return (one + t) / 2 + x / 2 * (one - t * t) * slope * (one + 3 * cubic * x * x);
+    }
     case UnaryKind::kRound:
     case UnaryKind::kFloor:
     case UnaryKind::kCeil:

@@ -78,23 +78,6 @@ TEST(Graph, FoldingNamesTheNodeThatHasNoResult) {
   expect_mentions(error_of([&] { g.add_node("quotient", BinaryAttrs{BinaryKind::kDiv}, {a, b}); }), {"quotient", "Div", "5 by zero"});
 }
 
-TEST(Graph, FoldingIsBoundedForOneNode) {
-  Graph g;
-  const ValueId one = g.add_constant("one", floats({1}, {1}));
-  const ValueId huge = g.add_node("expand", ExpandAttrs{{int64_t{1} << 40}}, {one});
-  EXPECT_FALSE(g.is_constant(huge));
-  EXPECT_EQ(g.value(huge).shape, (Shape{int64_t{1} << 40}));
-  EXPECT_TRUE(g.is_constant(g.add_node("small", ExpandAttrs{{1000}}, {one})));
-}
-
-TEST(Graph, FoldingIsBoundedForTheWholeGraph) {
-  Graph g;
-  const ValueId given = g.add_constant("given", Tensor(DType::kBool, {1 << 20}));
-  int folded = 0;
-  for (int i = 0; i < 600; ++i) folded += g.is_constant(g.add_node("copy", UnaryAttrs{UnaryKind::kIdentity}, {given}));
-  EXPECT_EQ(folded, (256 + 4) * 64 / 65) << "256 MiB, and four times the 1 MiB that was given; a 64th of what is read counts as well";
-}
-
 TEST(Graph, RefusesShapesThatCannotBeAddressed) {
   Graph g;
   const int64_t big = int64_t{1} << 32;

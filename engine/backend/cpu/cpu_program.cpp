@@ -3,14 +3,16 @@
 #include <cstring>
 
 #include "engine/backend/cpu/loops.h"
+#include "engine/backend/cpu/plain_depthwise.h"
 
 namespace actmatch::cpu {
 
 static constexpr size_t kAlignment = 64;  // a cache line
 
-CpuProgram::CpuProgram(const Graph& graph, const CompileOptions& options, const dnnl::engine& engine, WeightCache& weights,
+CpuProgram::CpuProgram(const Graph& given, const CompileOptions& options, const dnnl::engine& engine, WeightCache& weights,
                        const int* threads)
     : threads_(threads) {
+  const Graph graph = with_plain_depthwise(given);
   const bool training = !options.gradients.wanted.empty() || !options.gradients.seeds.empty();
   require_seeds_unwanted(graph, options.gradients);
   if (training) schedule_ = make_gradient_schedule(graph, options.gradients);

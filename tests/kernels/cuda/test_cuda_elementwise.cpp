@@ -29,6 +29,8 @@ TEST(Operators, HaveTheNumbersOfTheGraph) {
   EXPECT_TRUE(same_number(UnaryOp::kErf, UnaryKind::kErf));
   EXPECT_TRUE(same_number(UnaryOp::kHardSigmoid, UnaryKind::kHardSigmoid));
   EXPECT_TRUE(same_number(UnaryOp::kHardSwish, UnaryKind::kHardSwish));
+  EXPECT_TRUE(same_number(UnaryOp::kGelu, UnaryKind::kGelu));
+  EXPECT_TRUE(same_number(UnaryOp::kGeluTanh, UnaryKind::kGeluTanh));
   EXPECT_TRUE(same_number(UnaryOp::kElu, UnaryKind::kElu));
   EXPECT_TRUE(same_number(UnaryOp::kSoftplus, UnaryKind::kSoftplus));
   EXPECT_TRUE(same_number(UnaryOp::kFloor, UnaryKind::kFloor));

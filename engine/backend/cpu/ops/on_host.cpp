@@ -31,9 +31,8 @@ class HostStep : public Step {
       inputs.push_back(operand.slot ? &operand.tensor : nullptr);
     }
     try {
-      const std::optional<Tensor> result = evaluate_(attrs_, inputs, {y_->dtype, y_->shape});
-      if (!result) throw Error(ErrorCode::kUnsupported, "it is too large to be computed for integers");
-      if (result->bytes() > 0) std::memcpy(y_->data, result->raw(), result->bytes());
+      const Tensor result = evaluate_(attrs_, inputs, {y_->dtype, y_->shape});
+      if (result.bytes() > 0) std::memcpy(y_->data, result.raw(), result.bytes());
     } catch (const Error& error) {
       throw Error(error.code(), "node '" + name_ + "': " + error.what());
     }

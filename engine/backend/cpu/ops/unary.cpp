@@ -15,6 +15,8 @@ struct Params {
   float alpha, beta;
 };
 
+ACTMATCH_INLINE float gelu_curve(float x) { return vector_math::tanh(0.79788456f * (x + 0.044715f * x * x * x)); }
+
 // y = f(x) and the derivative, from that of x and y which the op table says is kept. At a kink: the flat side's.
 template <UnaryKind kind>
 struct Function;
@@ -57,6 +59,10 @@ ACTMATCH_UNARY(kCosh, std::cosh(x), std::sinh(x))
 ACTMATCH_UNARY(kAsinh, std::asinh(x), 1.0f / std::sqrt(x * x + 1.0f))
 ACTMATCH_UNARY(kAcosh, std::acosh(x), 1.0f / std::sqrt((x - 1.0f) * (x + 1.0f)))
 ACTMATCH_UNARY(kAtanh, std::atanh(x), 1.0f / ((1.0f - x) * (1.0f + x)))
+ACTMATCH_UNARY(kGelu, 0.5f * x * (1.0f + vector_math::erf(0.70710678f * x)),
+               0.5f * (1.0f + vector_math::erf(0.70710678f * x)) + 0.39894228f * x * vector_math::exp(-0.5f * x * x))
+ACTMATCH_UNARY(kGeluTanh, 0.5f * x * (1.0f + gelu_curve(x)),
+               0.5f * (1.0f + gelu_curve(x)) * (1.0f + x * (1.0f - gelu_curve(x)) * (0.79788456f + 0.10703222f * x * x)))
 ACTMATCH_UNARY(kIdentity, x, 1.0f)
 #undef ACTMATCH_UNARY
 
@@ -95,6 +101,8 @@ void dispatch(UnaryKind kind, const F& f) {
     ACTMATCH_CASE(kAsinh)
     ACTMATCH_CASE(kAcosh)
     ACTMATCH_CASE(kAtanh)
+    ACTMATCH_CASE(kGelu)
+    ACTMATCH_CASE(kGeluTanh)
     ACTMATCH_CASE(kIdentity)
 #undef ACTMATCH_CASE
     case UnaryKind::kNot: return;  // bool only
