@@ -274,6 +274,8 @@ TEST(Methods, RecipesAndNames) {
   EXPECT_EQ(made.options["sparsity"], 0.25);
   EXPECT_EQ(made.options["backgrounds"], Json({"blur"}));
   EXPECT_EQ(made.options["tv"], 10.0) << "what the recipe leaves out keeps its default";
+  EXPECT_EQ(make_method(classifier, load_method_recipe("", "extremal-quick"), false).options["steps"], 200);
+  EXPECT_EQ(make_method(classifier, load_method_recipe("rise", "rise-quick"), false).options["masks"], 1000);
   expect_error(ErrorCode::kNotFound, {"'grad'", "gradcam", "smoothgrad"}, [] { load_method_recipe("grad", "default"); });
   expect_error(ErrorCode::kNotFound, {"'nothing'", "paper", "marc-vit"}, [] { load_method_recipe("gradcam", "nothing"); });
   expect_error(ErrorCode::kInvalidArgument, {"marc-vit", "'marc'", "'gradcam'"}, [] { load_method_recipe("gradcam", "marc-vit"); });
