@@ -203,6 +203,31 @@ inline actmatch_explain_options as_c(const ExplainOptions& options) {
   o.instances = options.instances;
   return o;
 }
+// A function that hears progress, on its way through C: an exception stops the work, and settle() throws it again.
+template <class P>
+class Listener {
+ public:
+  explicit Listener(const std::function<bool(const P&)>& function) : function_(function) {}
+  using Callback = int (*)(const P*, void*);
+  Callback callback() const { return function_ ? &relay : nullptr; }  // goes with `this` as the user's pointer
+  int hear(const P* progress) noexcept {
+    try {
+      return function_(*progress) ? 0 : 1;
+    } catch (...) {  // must not unwind through C
+      thrown_ = std::current_exception();
+      return 1;
+    }
+  }
+  void settle(actmatch_status status) const {
+    if (thrown_) std::rethrow_exception(thrown_);
+    check(status);
+  }
+
+ private:
+  static int relay(const P* progress, void* user) { return static_cast<Listener*>(user)->hear(progress); }
+  const std::function<bool(const P&)>& function_;
+  std::exception_ptr thrown_;
+};
 }  // namespace detail
 
 using Progress = actmatch_progress;
@@ -303,11 +328,11 @@ class Explainer {
     actmatch_batch_options_init(&options);
     options.batch = batch;
     struct Both {
-      Listener progress;
+      detail::Listener<Progress> progress;
       const ItemFunction* receive;
       std::exception_ptr thrown;
-    } both{{&progress, nullptr}, &receive, nullptr};
-    const auto report = [](const actmatch_progress* p, void* user) { return relay(p, &static_cast<Both*>(user)->progress); };
+    } both{detail::Listener<Progress>(progress), &receive, nullptr};
+    const auto report = [](const actmatch_progress* p, void* user) { return static_cast<Both*>(user)->progress.hear(p); };
     const auto take = [](size_t index, actmatch_result* owned, actmatch_status status, const char* message, void* user) -> int {
       auto* b = static_cast<Both*>(user);
       try {
@@ -322,37 +347,21 @@ class Explainer {
     };
     const actmatch_status status =
         actmatch_explainer_run_batch(handle_.get(), list.data(), list.size(), &options, progress ? +report : nullptr, take, &both);
-    for (const std::exception_ptr& thrown : {both.thrown, both.progress.thrown})
-      if (thrown) std::rethrow_exception(thrown);
-    check(status);
+    if (both.thrown) std::rethrow_exception(both.thrown);
+    both.progress.settle(status);
   }
   actmatch_explainer* get() const { return handle_.get(); }
 
  private:
-  struct Listener {
-    const ProgressFunction* function;
-    std::exception_ptr thrown;
-  };
-  static int relay(const actmatch_progress* p, void* user) {
-    auto* l = static_cast<Listener*>(user);
-    try {
-      return (*l->function)(*p) ? 0 : 1;
-    } catch (...) {  // must not unwind through C
-      l->thrown = std::current_exception();
-      return 1;
-    }
-  }
   static void check_pixels(std::span<const uint8_t> rgb, int width, int height, const std::string& name) {
     if (width < 1 || height < 1 || rgb.size() != static_cast<size_t>(width) * static_cast<size_t>(height) * 3)
       throw Failure(ACTMATCH_INVALID_ARGUMENT, "picture '" + name + "': width * height * 3 does not match the bytes given");
   }
   template <class Run>
   static Result run_with(const ProgressFunction& progress, const Run& run) {
-    Listener listener{&progress, nullptr};
+    detail::Listener<Progress> listener(progress);
     actmatch_result* result = nullptr;
-    const actmatch_status status = run(progress ? &relay : nullptr, &listener, &result);
-    if (listener.thrown) std::rethrow_exception(listener.thrown);
-    check(status);
+    listener.settle(run(listener.callback(), &listener, &result));
     return Result(result);
   }
   std::shared_ptr<const std::function<void(const std::string&)>> listener_;
@@ -437,24 +446,10 @@ inline actmatch_training_outcome train(const Model& model, const TrainingOptions
   o.checkpoint_seconds = options.checkpoint_seconds;
   o.resume = options.resume;
   o.explain = &explain;
-  struct Listener {
-    const TrainingProgressFunction* function;
-    std::exception_ptr thrown;
-  } listener{&progress, nullptr};
-  const auto relay = [](const actmatch_training_progress* p, void* user) {
-    auto* l = static_cast<Listener*>(user);
-    try {
-      return (*l->function)(*p) ? 0 : 1;
-    } catch (...) {  // must not unwind through C
-      l->thrown = std::current_exception();
-      return 1;
-    }
-  };
+  detail::Listener<TrainingProgress> listener(progress);
   actmatch_training_outcome outcome{};
   outcome.struct_size = sizeof(outcome);
-  const actmatch_status status = actmatch_train(model.get(), &o, progress ? +relay : nullptr, &listener, &outcome);
-  if (listener.thrown) std::rethrow_exception(listener.thrown);
-  check(status);
+  listener.settle(actmatch_train(model.get(), &o, listener.callback(), &listener, &outcome));
   return outcome;
 }
 
@@ -489,24 +484,10 @@ inline actmatch_evaluation_outcome evaluate(const Model& model, const Evaluation
   o.sweep = detail::or_null(options.sweep);
   o.retry = options.retry;
   o.explain = &explain;
-  struct Listener {
-    const EvaluationProgressFunction* function;
-    std::exception_ptr thrown;
-  } listener{&progress, nullptr};
-  const auto relay = [](const actmatch_evaluation_progress* p, void* user) {
-    auto* l = static_cast<Listener*>(user);
-    try {
-      return (*l->function)(*p) ? 0 : 1;
-    } catch (...) {  // must not unwind through C
-      l->thrown = std::current_exception();
-      return 1;
-    }
-  };
+  detail::Listener<EvaluationProgress> listener(progress);
   actmatch_evaluation_outcome outcome{};
   outcome.struct_size = sizeof(outcome);
-  const actmatch_status status = actmatch_evaluate(model.get(), &o, progress ? +relay : nullptr, &listener, &outcome);
-  if (listener.thrown) std::rethrow_exception(listener.thrown);
-  check(status);
+  listener.settle(actmatch_evaluate(model.get(), &o, listener.callback(), &listener, &outcome));
   return outcome;
 }
 
