@@ -90,14 +90,20 @@ std::vector<double> metric_normals(uint32_t field, uint32_t draw, size_t count) 
 std::vector<float> random_background(const MetricInput& in, const ClassifierShape& shape, int64_t patch, int64_t k) {
   const int64_t kinds = in.others.empty() ? 3 : 4;
   const auto draw = static_cast<uint32_t>(k);
-  std::vector<float> background(in.problem.x.size());
+  const size_t size = in.problem.x.size(), pixels = size / static_cast<size_t>(shape.channels);
+  // Around the mean of photos, in their standard deviations: 0 and 1 where the network's input is normalised by these.
+  const auto spread = [&](const std::vector<double>& numbers, double factor = 1, double shift = 0) {
+    std::vector<float> background(size);
+    const kernels::BackgroundSpec& b = in.problem.backgrounds;
+    for (size_t i = 0; i < size; ++i) {
+      const size_t c = i / pixels;
+      background[i] = static_cast<float>((b.mu[c] + b.sigma[c] * (factor * numbers[i] + shift)) * b.scale[c] + b.offset[c]);
+    }
+    return background;
+  };
   switch (k % kinds) {
-    case 0:
-      for (size_t i = 0; const double normal : metric_normals(1, draw, background.size())) background[i++] = static_cast<float>(normal);
-      return background;
-    case 1:
-      for (size_t i = 0; const double u : metric_uniforms(2, draw, background.size())) background[i++] = static_cast<float>(2 * u - 1);
-      return background;
+    case 0: return spread(metric_normals(1, draw, size));
+    case 1: return spread(metric_uniforms(2, draw, size), 2, -1);
     case 2: return shuffled(in.problem.x, shape, std::min({patch, shape.height, shape.width}), draw);
     default: return in.others[static_cast<size_t>(k / kinds) % in.others.size()];
   }

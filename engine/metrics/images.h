@@ -32,9 +32,10 @@ void blend_into(float* out, const std::vector<float>& x, const Mask& mask, const
   }
 }
 
-// Random background number k [C, H, W], in turn of these kinds: N(0, 1) for each pixel and channel; uniform in -1..1; the picture's own
+// Random background number k [C, H, W], in turn of these kinds: for each pixel and channel mu + sigma N(0, 1), the mean and deviation of
+// photos (kernels/random_background.h), so N(0, 1) where the network's input is normalised by them; mu + sigma U(-1, 1); the picture's own
 // square patches in random order (`patch` pixels a side, at most the picture's; edge pieces where they do not divide it: they stay); other
-// pictures, where there are some. In network units, drawn from fixed numbers: the same for every method.
+// pictures, where there are some. In network units; drawn from fixed numbers: the same for every method.
 std::vector<float> random_background(const MetricInput& in, const ClassifierShape& shape, int64_t patch, int64_t k);
 
 // 8-connected components: their number, and for each pixel which (from 1; 0 outside the mask).

@@ -91,6 +91,8 @@ class Case:
         self.C, self.H, self.W = self.x.shape
         colour = np.load(out / "colour.npy").astype(np.float64).reshape(-1, 1, 1)
         scale, offset = (np.array(facts[k][:self.C]).reshape(-1, 1, 1) for k in ("scale", "offset"))
+        self.mean = scale * np.array([123.7, 116.3, 103.5])[:self.C].reshape(-1, 1, 1) + offset  # of photos, pixel units
+        self.deviation = scale * np.array([58.4, 57.1, 57.4])[:self.C].reshape(-1, 1, 1)
         self.soft = np.load(out / f"{name}.soft.npy").astype(np.float64)
         self.map = np.load(out / f"{name}.map.npy").astype(np.float64)
         self.mask = np.load(out / f"{name}.mask.npy") > 0.5
@@ -156,9 +158,9 @@ def random_backgrounds(c):
     rows, columns = c.H // patch, c.W // patch
     for k in range(32):
         if k % 3 == 0:
-            r = normals(1, k, c.x.size).reshape(c.x.shape)
+            r = c.mean + c.deviation * normals(1, k, c.x.size).reshape(c.x.shape)
         elif k % 3 == 1:
-            r = 2 * uniforms(2, k, c.x.size).reshape(c.x.shape) - 1
+            r = c.mean + c.deviation * (2 * uniforms(2, k, c.x.size).reshape(c.x.shape) - 1)
         else:
             order = list(range(rows * columns))
             u = uniforms(3, k, len(order) + 1)
@@ -277,7 +279,7 @@ def road(c):
         removed[c.order[:count] if most else c.order[c.order.size - count:]] = True
         removed = removed.reshape(c.H, c.W)
         image = filled(removed)
-        noise = 0.01 * normals(5, i, c.x.size).reshape(c.x.shape)
+        noise = 0.01 * c.deviation * normals(5, i, c.x.size).reshape(c.x.shape)
         images.append(np.where(removed, image + noise, image))
     p = c.p(images)
     return {"road": ((p[9:] - p[:9]) / 2).mean()}

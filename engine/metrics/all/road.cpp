@@ -1,6 +1,7 @@
 // ROAD, combined (Rong et al. 2022): pixels are removed most relevant first (MoRF) and least relevant first (LeRF), `percentiles` % of
 // them; what is removed is filled in so that it says nothing: each removed pixel is the weighted mean of those of its 8 neighbours that lie
-// in the picture (direct 1/6, diagonal 1/12; a system of equations, solved to 1e-9), and N(0, noise^2) on top, in network units.
+// in the picture (direct 1/6, diagonal 1/12; a system of equations, solved to 1e-9), and sigma N(0, noise^2) on top, sigma the deviation of
+// photos' pixels (kernels/random_background.h): N(0, noise^2) where the network's input is normalised by it.
 //   road = mean over the percentiles of (p_LeRF - p_MoRF) / 2
 #include <cmath>
 
@@ -21,6 +22,7 @@ std::vector<double> road(Classifier& classifier, const MetricInput& in, JsonRead
   const ClassifierShape& shape = classifier.shape();
   const std::vector<int64_t> order = ranking(in.soft);
   const auto pixels = order.size(), sets = percentiles.size();
+  const auto spread = [&](size_t channel) { return problem.backgrounds.sigma[channel] * problem.backgrounds.scale[channel]; };
   const std::vector<float> z = logits_of_images(classifier, static_cast<int64_t>(2 * sets), [&](float* image, int64_t number) {
     const auto n = static_cast<size_t>(number);
     const auto count = static_cast<size_t>(std::llround(percentiles[n % sets] / 100 * static_cast<double>(pixels)));
@@ -29,7 +31,7 @@ std::vector<double> road(Classifier& classifier, const MetricInput& in, JsonRead
     const std::vector<float> filled = impute(problem.x, removed, shape.height, shape.width);
     const std::vector<double> normals = metric_normals(5, static_cast<uint32_t>(n), filled.size());
     for (size_t i = 0; i < filled.size(); ++i)
-      image[i] = removed[i % pixels] ? static_cast<float>(filled[i] + noise * normals[i]) : filled[i];
+      image[i] = removed[i % pixels] ? static_cast<float>(filled[i] + noise * spread(i / pixels) * normals[i]) : filled[i];
   });
   const std::vector<double> p = probabilities(z, shape.classes, problem.label);
   double sum = 0;
