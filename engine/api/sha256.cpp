@@ -4,6 +4,7 @@
 #include <bit>
 #include <cmath>
 #include <cstdint>
+#include <filesystem>
 #include <fstream>
 #include <vector>
 
@@ -87,6 +88,9 @@ std::string sha256_hex(std::span<const std::byte> bytes) {
 }
 
 std::string sha256_of_file(const std::string& path) {
+  std::error_code error;
+  if (std::filesystem::exists(path, error) && !std::filesystem::is_regular_file(path, error))  // opening a pipe would wait for its writer
+    throw Error(ErrorCode::kInvalidArgument, "'" + path + "' is a folder, pipe or device; name a file");
   std::ifstream file(path, std::ios::binary);
   if (!file) throw Error(ErrorCode::kNotFound, "'" + path + "' cannot be read; check path and permissions");
   std::array<uint32_t, 8> state = constants().start;

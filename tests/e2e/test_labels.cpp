@@ -1,5 +1,8 @@
 // Class names, and the digests of records.
 #include "engine/api/labels.h"
+
+#include <sys/stat.h>
+
 #include "engine/api/sha256.h"
 #include "engine/core/error.h"
 #include "tests/e2e/command.h"
@@ -51,6 +54,20 @@ TEST(Sha256, KnownDigests) {
   EXPECT_EQ(digest(std::string(64, 'x')), "7ce100971f64e7001e8fe5a51973ecdfe1ced42befe7ee8d5fd6219506b5393c");
   EXPECT_EQ(digest(std::string(65, 'x')), "9537c5fdf120482f7d58d25e9ed583f52c02b4e304ea814db1633ad565aed7e9");
   EXPECT_EQ(digest(std::string(119, 'x')), "000b48d4edf0fa7bee3c6236ecd2785baa5db4eeb8bb54341b029e0d9fa5fb0c");
+}
+
+TEST(Sha256, OfFilesAlone) {
+  const TemporaryFolder tmp;
+  write(tmp / "abc", "abc");
+  EXPECT_EQ(api::sha256_of_file(tmp / "abc"), "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad");
+  ASSERT_EQ(mkfifo((tmp / "pipe").c_str(), 0600), 0);
+  for (const std::string& path : {tmp / "pipe", tmp / ".", std::string("/dev/zero")})  // would wait, or never end
+    try {
+      api::sha256_of_file(path);
+      ADD_FAILURE() << path;
+    } catch (const Error& e) {
+      EXPECT_EQ(e.code(), ErrorCode::kInvalidArgument) << path;
+    }
 }
 
 }  // namespace
