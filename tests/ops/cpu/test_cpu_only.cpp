@@ -62,19 +62,14 @@ TEST(CpuOnly, TakesTheThreadsItIsGiven) {
     const std::filesystem::directory_iterator tasks("/proc/self/task");
     return std::distance(begin(tasks), end(tasks));
   };
-  // Those of the thread before may still be on their way out.
-  const auto settled = [&] {
-    for (auto before = threads_of_this_process(), now = before;; before = now) {
-      std::this_thread::sleep_for(std::chrono::milliseconds(20));
-      now = threads_of_this_process();
-      if (now == before) return now;
-    }
-  };
+  const auto at_first = threads_of_this_process();
   const auto more_threads = [&](int given, int environment) {
     std::ptrdiff_t more = -1;
     std::thread([&] {  // OpenMP's threads belong to the one that starts them: here there are none yet
       omp_set_num_threads(environment);
-      const auto before = settled();
+      const auto before = at_first + 1;  // and this one; those of the thread before may still be on their way out
+      for (int tries = 0; threads_of_this_process() != before && tries < 500; ++tries)
+        std::this_thread::sleep_for(std::chrono::milliseconds(20));
       GraphMaker g(302);
       const ValueId v = g.relu(g.conv(g.input(g.random().uniform({4, 16, 64, 64})), 32, 3, 1, 1));
       g.output(g.unary(UnaryKind::kTanh, v));
