@@ -32,8 +32,8 @@ Classifier::Classifier(Backend& backend, GraphSource source, Head head, int64_t 
     : backend_(backend), source_(std::move(source)), head_(head), label_(label), max_batch_(backend.preferred_batch()) {
   Graph graph = source_(1, {});
   shape_ = decide(graph).shape;
-  if (const size_t quick = backend.quick_bytes(); quick > 0)
-    while (max_batch_ > 1 && busiest_bytes(graph) * static_cast<size_t>(max_batch_) > quick) max_batch_ /= 2;
+  if (const size_t quick = backend.quick_bytes(), each = busiest_bytes(graph); quick > 0)
+    while (max_batch_ > 1 && each * static_cast<size_t>(max_batch_) > quick) max_batch_ /= 2;
 }
 
 ClassifierEnds Classifier::decide(Graph& graph) const {

@@ -22,17 +22,26 @@ ACTMATCH_MULTIVERSION void apply_row(double* out, const double* v, const double*
   }
 }
 
-// sum of a[i] b[i] c[i], in a fixed order.
-ACTMATCH_MULTIVERSION double dot(const double* a, const double* b, const double* c, int64_t n) {
+// The sum of term(i), in a fixed order.
+template <class Term>
+ACTMATCH_INLINE double sum_of(int64_t n, Term term) {
   constexpr int64_t kLanes = 16;
   double lane[kLanes] = {};
   int64_t i = 0;
   for (; i + kLanes <= n; i += kLanes)
-    for (int64_t j = 0; j < kLanes; ++j) lane[j] += a[i + j] * b[i + j] * c[i + j];
-  for (; i < n; ++i) lane[0] += a[i] * b[i] * c[i];
+    for (int64_t j = 0; j < kLanes; ++j) lane[j] += term(i + j);
+  for (; i < n; ++i) lane[0] += term(i);
   double sum = 0;
   for (double l : lane) sum += l;
   return sum;
+}
+ACTMATCH_MULTIVERSION double dot(const double* a, const double* b, int64_t n) {
+  return sum_of(
+      n, [=](int64_t i) __attribute__((always_inline)) { return a[i] * b[i]; });
+}
+ACTMATCH_MULTIVERSION double weighted_square(const double* a, const double* weight, int64_t n) {
+  return sum_of(
+      n, [=](int64_t i) __attribute__((always_inline)) { return a[i] * a[i] * weight[i]; });
 }
 
 ACTMATCH_MULTIVERSION void add_scaled(double* out, double scale, const double* v, int64_t n) {
@@ -52,8 +61,7 @@ class Filling {
         size_((height + 2) * pitch_),
         removed_(plane()),
         diagonal_(plane()),
-        inverse_(plane()),
-        ones_(static_cast<size_t>(size_), 1.0) {
+        inverse_(plane()) {
     for (int64_t y = 0; y < height; ++y)
       for (int64_t x = 0; x < width; ++x) {
         if (!removed[static_cast<size_t>(y * width + x)]) continue;
@@ -77,22 +85,22 @@ class Filling {
     });
     mean = known > 0 ? mean / static_cast<double>(known) : 0;
     apply(product, value);  // of what is known alone: the right-hand side, negative
-    const double size = dot(product.data(), product.data(), ones_.data(), size_);
+    const double size = dot(product.data(), product.data(), size_);
     for (size_t p = 0; p < value.size(); ++p)
       if (removed_[p] != 0) value[p] = mean;
     std::vector<double> residual = plane(), direction = plane();
     apply(residual, value);
     for (double& r : residual) r = -r;
     turn(direction.data(), residual.data(), inverse_.data(), 0, size_);
-    double rho = dot(residual.data(), residual.data(), inverse_.data(), size_);
+    double rho = weighted_square(residual.data(), inverse_.data(), size_);
     for (int64_t round = 0; known > 0 && round < 20 * unknown_ + 100; ++round) {
-      if (dot(residual.data(), residual.data(), ones_.data(), size_) <= 1e-18 * size) break;
+      if (dot(residual.data(), residual.data(), size_) <= 1e-18 * size) break;
       apply(product, direction);
-      const double curve = dot(direction.data(), product.data(), ones_.data(), size_);
+      const double curve = dot(direction.data(), product.data(), size_);
       if (!(curve > 0)) break;
       add_scaled(value.data(), rho / curve, direction.data(), size_);
       add_scaled(residual.data(), -rho / curve, product.data(), size_);
-      const double next = dot(residual.data(), residual.data(), inverse_.data(), size_);
+      const double next = weighted_square(residual.data(), inverse_.data(), size_);
       turn(direction.data(), residual.data(), inverse_.data(), next / rho, size_);
       rho = next;
     }
@@ -117,7 +125,7 @@ class Filling {
   }
 
   int64_t height_, width_, pitch_, size_, unknown_ = 0;
-  std::vector<double> removed_, diagonal_, inverse_, ones_;
+  std::vector<double> removed_, diagonal_, inverse_;
 };
 
 }  // namespace

@@ -63,13 +63,15 @@ std::vector<double> level_set_area(Classifier& classifier, const MetricInput& in
     return failed <= may_fail;
   };
   double sufficient_area = 1, robust_area = 1;
-  for (size_t i = masks.size(); i-- > 0;)
-    if (top[i] == problem.label && p[i] >= threshold) sufficient_area = areas[i];
-  for (size_t i = 0; i < masks.size(); ++i)
-    if (top[i] == problem.label && p[i] >= threshold && robust(masks[i])) {
-      robust_area = areas[i];
-      break;
-    }
+  bool found = false;
+  for (size_t i = 0; i < masks.size(); ++i) {
+    if (top[i] != problem.label || p[i] < threshold) continue;
+    if (!found) sufficient_area = areas[i];
+    found = true;
+    if (!robust(masks[i])) continue;
+    robust_area = areas[i];
+    break;
+  }
   return {sufficient_area, robust_area};
 }
 
