@@ -96,6 +96,28 @@ TEST(Lowering, PoolsOfOddChannelsThenGlobalPoolThenLinear) {
     });
 }
 
+// Max pooling takes 8, 16 or 32 channels at a time, of blocked and of channels-last values.
+TEST(Lowering, MaxPoolsOfManyChannels) {
+  for (int64_t channels : {8, 16, 40, 64})
+    check([&](GraphMaker& g) {
+      ValueId v = g.relu(g.conv(g.input(g.random().uniform({2, 3, 6, 5})), channels, 1, 1, 0));
+      v = g.add(PoolAttrs{PoolMode::kMax, {3, 2}, {1, 2}, {1, 0, 1, 1}}, {v});
+      g.output(g.conv(v, 3, 1, 1, 0));
+    });
+}
+
+TEST(Lowering, ConcatenationsOfConvolutionsThenPooled) {
+  for (int64_t channels : {16, 20})
+    check([&](GraphMaker& g) {
+      const ValueId x = g.relu(g.conv(g.input(g.random().uniform({2, 3, 7, 6})), 12, 1, 1, 0));
+      const ValueId narrow = g.relu(g.conv(x, channels, 1, 1, 0)), wide = g.relu(g.conv(x, 16, 3, 1, 1));
+      const ValueId both = g.add(ConcatAttrs{1}, {narrow, wide});
+      const ValueId pooled = g.add(PoolAttrs{PoolMode::kMax, {2, 2}, {2, 2}}, {both});
+      g.output(g.conv(pooled, 5, 1, 1, 0));
+      g.output(g.add(ConcatAttrs{1}, {both, narrow}));  // read twice
+    });
+}
+
 TEST(Lowering, ConcatenationsOfOddAndBlockedCounts) {
   check([](GraphMaker& g) {
     const ValueId x = g.input(g.random().uniform({2, 3, 8, 8}));

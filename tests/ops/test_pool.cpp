@@ -21,6 +21,9 @@ const std::vector<Geometry> kGeometries = {
     {"stride beyond the kernel", {PoolMode::kMax, {2, 2}, {3, 3}}, {1, 2, 8, 8}},
     {"one pixel", {PoolMode::kMax, {1, 1}, {1, 1}}, {3, 2, 1, 1}},
     {"5x5 stride 1 pads 2", {PoolMode::kMax, {5, 5}, {1, 1}, {2, 2, 2, 2}}, {1, 2, 6, 5}},
+    {"16 channels", {PoolMode::kMax, {2, 3}, {1, 2}, {1, 1, 0, 1}}, {2, 16, 4, 5}},
+    {"40 channels", {PoolMode::kMax, {3, 2}, {2, 1}, {0, 1, 1, 0}}, {1, 40, 5, 4}},
+    {"64 channels", {PoolMode::kMax, {3, 3}, {2, 2}, {1, 1, 1, 1}}, {2, 64, 5, 4}},
 };
 const std::vector<Geometry> kCeil = {
     {"ceil, rows left over", {PoolMode::kMax, {3, 3}, {2, 2}, {0, 0, 0, 0}, {1, 1}, true}, {1, 3, 8, 6}},

@@ -1,4 +1,4 @@
-// Concatenation. Along the channels it stays in the inputs' layout when they agree and whole blocks can be moved; otherwise row-major.
+// Concatenation. Along the channels it stays in the layout that most of its inputs have, and brings the others there; otherwise row-major.
 #include <cstring>
 
 #include "engine/backend/cpu/loops.h"
@@ -28,40 +28,53 @@ class ConcatStep : public Step {
   void forward() override {
     const size_t unit = size_of(y_->dtype);
     for (const Part& p : parts_)
-      for (int64_t o = 0; o < p.outer; ++o)
+      each_run(p, [&](int64_t o) {
         std::memcpy(y_->data + static_cast<size_t>(p.y_offset + o * p.y_step) * unit, p.x->data + static_cast<size_t>(o * p.x_step) * unit,
                     static_cast<size_t>(p.run) * unit);
+      });
   }
   void backward() override {
     for (const Part& p : parts_) {
       if (!p.target) continue;
-      for (int64_t o = 0; o < p.outer; ++o) put(p.x->grad + o * p.x_step, y_->grad + p.y_offset + o * p.y_step, p.run, p.target.accumulate);
+      each_run(p, [&](int64_t o) { put(p.x->grad + o * p.x_step, y_->grad + p.y_offset + o * p.y_step, p.run, p.target.accumulate); });
     }
   }
 
  private:
+  template <class Body>
+  static void each_run(const Part& p, const Body& body) {
+    parallel_ranges(p.outer, std::max<int64_t>(1, kGrain / std::max<int64_t>(p.run, 1)), [&](int64_t begin, int64_t end) {
+      for (int64_t o = begin; o < end; ++o) body(o);
+    });
+  }
   std::vector<Part> parts_;
   Slot* y_;
 };
 
-// All inputs in oneDNN's blocked (or row-major) form with the same block, and the block divides every input but the last.
-bool blocked_alike(Lowering& l, int64_t& block) {
-  block = 0;
-  for (size_t i = 0; i < l.input_count(); ++i) {
-    const auto layout = channel_layout(*l.input(i));
-    if (!layout || (layout->block > 1 && layout->outer == 0)) return false;
-    if (block == 0) block = layout->block;
-    if (layout->block != block || layout->C % block != 0) return false;
-    if (layout->position != layout->block || layout->outer != layout->block * layout->P) return false;
-  }
-  return true;
-}
+// The layouts in which whole runs of channels are moved.
+enum Form { kChannelsLast, kBlocks16, kBlocks8, kPlain };
+constexpr dnnl::memory::format_tag kTags[] = {dnnl::memory::format_tag::nhwc, dnnl::memory::format_tag::nChw16c,
+                                              dnnl::memory::format_tag::nChw8c, dnnl::memory::format_tag::nchw};
+// Channels that cannot be parted.
+int64_t block_of(Form form) { return form == kBlocks16 ? 16 : form == kBlocks8 ? 8 : 1; }
 
-MemoryDesc blocked_desc(const Shape& shape, int64_t block) {
-  const Dims dims(shape.begin(), shape.end());
-  if (block == 8) return {dims, dnnl::memory::data_type::f32, dnnl::memory::format_tag::nChw8c};
-  if (block == 16) return {dims, dnnl::memory::data_type::f32, dnnl::memory::format_tag::nChw16c};
-  return plain_desc(shape);
+MemoryDesc desc_of(Form form, const Shape& shape) { return {Dims(shape.begin(), shape.end()), dnnl::memory::data_type::f32, kTags[form]}; }
+
+// The form that most bytes of the inputs have, among those into which every input fits.
+Form form_of_most(Lowering& l) {
+  size_t bytes[std::size(kTags)] = {};
+  bool fits[std::size(kTags)] = {true, true, true, true};
+  for (size_t i = 0; i < l.input_count(); ++i) {
+    const Slot& x = *l.input(i);
+    int form = 0;
+    while (form < kPlain && x.desc != desc_of(static_cast<Form>(form), x.shape)) ++form;
+    bytes[form] += x.bytes;
+    for (Form f : {kBlocks16, kBlocks8}) fits[f] = fits[f] && x.shape[1] % block_of(f) == 0;
+  }
+  Form best = kPlain;
+  for (Form f : {kBlocks8, kBlocks16, kChannelsLast})
+    if (fits[f] && bytes[f] >= bytes[best] && bytes[f] > 0) best = f;
+  return best;
 }
 
 }  // namespace
@@ -71,38 +84,23 @@ void build_concat(Lowering& l) {
   const Shape& out = l.output_shape();
   std::vector<bool> wanted(l.input_count());
   for (size_t i = 0; i < wanted.size(); ++i) wanted[i] = l.wants(i);
-  int64_t block = 0;
-  const bool in_blocks = axis == 1 && out.size() == 4 && l.graph().value(l.node().output).dtype == DType::kF32 && blocked_alike(l, block) &&
-                         (block == 1 || block == 8 || block == 16);
+  const bool of_channels = axis == 1 && out.size() == 4 && l.graph().value(l.node().output).dtype == DType::kF32;
+  const Form form = of_channels ? form_of_most(l) : kPlain;
+  // What lies side by side in an input lies so in the output: everything from `axis` on, or, channels last, the channels of a position.
+  int64_t outer = 1, inner = 1, offset = 0;
+  for (size_t i = 0; i < out.size(); ++i)
+    if (i != axis) (i < axis || form == kChannelsLast ? outer : inner) *= out[i];
+  Slot* y = form == kPlain ? l.output_plain() : l.output(desc_of(form, out));
   std::vector<Part> parts;
-  Slot* y = nullptr;
-  if (in_blocks) {
-    y = l.output(blocked_desc(out, block));
-    for (size_t i = 0, offset = 0; i < l.input_count(); ++i) {
-      Part p;
-      p.x = l.input(i);
-      p.outer = out[0];
-      p.run = p.x_step = p.x->shape[1] * out[2] * out[3];
-      p.y_step = out[1] * out[2] * out[3];
-      p.y_offset = static_cast<int64_t>(offset);
-      offset += static_cast<size_t>(p.run);
-      parts.push_back(p);
-    }
-  } else {
-    y = l.output_plain();
-    int64_t outer = 1, inner = 1, offset = 0;
-    for (size_t i = 0; i < axis; ++i) outer *= out[i];
-    for (size_t i = axis + 1; i < out.size(); ++i) inner *= out[i];
-    for (size_t i = 0; i < l.input_count(); ++i) {
-      Part p;
-      p.x = l.input_plain(i);
-      p.outer = outer;
-      p.run = p.x_step = p.x->shape[axis] * inner;
-      p.y_step = out[axis] * inner;
-      p.y_offset = offset;
-      offset += p.run;
-      parts.push_back(p);
-    }
+  for (size_t i = 0; i < l.input_count(); ++i) {
+    Part p;
+    p.x = form == kPlain ? l.input_plain(i) : l.input_as(i, desc_of(form, l.input_shape(i)));
+    p.outer = outer;
+    p.run = p.x_step = p.x->shape[axis] * inner;
+    p.y_step = out[axis] * inner;
+    p.y_offset = offset;
+    offset += p.run;
+    parts.push_back(p);
   }
   l.add_step(std::make_unique<ConcatStep>(std::move(parts), y, wanted));
 }

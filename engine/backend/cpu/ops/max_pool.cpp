@@ -1,6 +1,7 @@
 #include "engine/backend/cpu/ops/max_pool.h"
 
 #include <cstring>
+#include <numeric>
 
 #include "engine/core/error.h"
 
@@ -8,73 +9,83 @@ namespace actmatch::cpu {
 
 namespace {
 
-// Two vectors of four: that is what every x86-64 has, and GCC takes wider ones apart before it makes the versions for newer processors.
-constexpr int64_t kHalf = 4, kLanes = 2 * kHalf;
-using Floats = float __attribute__((vector_size(kHalf * sizeof(float)), aligned(4)));
-using Ints = int32_t __attribute__((vector_size(kHalf * sizeof(int32_t)), aligned(4)));
+constexpr int64_t kLanes = 8;     // channels that lie side by side in every layout taken here
+constexpr int64_t kTogether = 4;  // times as many, two cache lines, where the layout has them side by side too
 
 struct Geometry {
   int64_t H, W, out_h, out_w, kernel_h, kernel_w, stride_h, stride_w, pad_h, pad_w;
   int64_t position, out_position;  // floats from one pixel to the next
 };
 
-// One group of eight channels. `place` is the winner's number in its window, row by row; the first of equal ones wins.
-ACTMATCH_MULTIVERSION void forward_plane(float* y, uint8_t* place, const float* x, const Geometry& g) {
-  for (int64_t oy = 0; oy < g.out_h; ++oy) {
-    const int64_t top = oy * g.stride_h - g.pad_h, first_row = std::max<int64_t>(0, -top), last_row = std::min(g.kernel_h, g.H - top);
-    for (int64_t ox = 0; ox < g.out_w; ++ox) {
-      const int64_t left = ox * g.stride_w - g.pad_w, first = std::max<int64_t>(0, -left), last = std::min(g.kernel_w, g.W - left);
-      const float* window = x + (top * g.W + left) * g.position;
-      const float* start = window + (first_row * g.W + first) * g.position;
-      Floats best0 = *reinterpret_cast<const Floats*>(start), best1 = *reinterpret_cast<const Floats*>(start + kHalf);
-      Ints at0 = Ints{} + static_cast<int32_t>(first_row * g.kernel_w + first), at1 = at0;
-      for (int64_t row = first_row; row < last_row; ++row) {
-        const float* pixel = window + (row * g.W + first) * g.position;
-        for (int64_t column = first; column < last; ++column, pixel += g.position) {
-          const Floats v0 = *reinterpret_cast<const Floats*>(pixel), v1 = *reinterpret_cast<const Floats*>(pixel + kHalf);
-          const Ints here = Ints{} + static_cast<int32_t>(row * g.kernel_w + column);
-          const auto greater0 = v0 > best0;
-          const auto greater1 = v1 > best1;
-          best0 = greater0 ? v0 : best0;
-          best1 = greater1 ? v1 : best1;
-          at0 = greater0 ? here : at0;
-          at1 = greater1 ? here : at1;
+// A row of outputs of kWidth channels. `place` is the winner's number in its window, row by row; the first of equal ones wins. Loops over
+// kWidth floats become vectors.
+template <int kWidth, bool kPlaces>
+ACTMATCH_INLINE void forward_row(float* y, uint8_t* place, const float* x, const Geometry& g, int64_t oy) {
+  const int64_t top = oy * g.stride_h - g.pad_h, first_row = std::max<int64_t>(0, -top), last_row = std::min(g.kernel_h, g.H - top);
+  for (int64_t ox = 0; ox < g.out_w; ++ox) {
+    const int64_t left = ox * g.stride_w - g.pad_w, first = std::max<int64_t>(0, -left), last = std::min(g.kernel_w, g.W - left);
+    const float* window = x + (top * g.W + left) * g.position;
+    const float* start = window + (first_row * g.W + first) * g.position;
+    float best[kWidth];
+    int32_t at[kWidth];
+    for (int i = 0; i < kWidth; ++i) best[i] = start[i], at[i] = static_cast<int32_t>(first_row * g.kernel_w + first);
+    for (int64_t row = first_row; row < last_row; ++row) {
+      const float* pixel = window + (row * g.W + first) * g.position;
+      for (int64_t column = first; column < last; ++column, pixel += g.position) {
+        const auto here = static_cast<int32_t>(row * g.kernel_w + column);
+        for (int i = 0; i < kWidth; ++i) {
+          const bool greater = pixel[i] > best[i];
+          best[i] = greater ? pixel[i] : best[i];
+          if constexpr (kPlaces) at[i] = greater ? here : at[i];
         }
       }
-      const int64_t out = oy * g.out_w + ox;
-      float* to = y + out * g.out_position;
-      *reinterpret_cast<Floats*>(to) = best0;
-      *reinterpret_cast<Floats*>(to + kHalf) = best1;
-      if (!place) continue;
-      for (int64_t i = 0; i < kHalf; ++i) {
-        place[out * kLanes + i] = static_cast<uint8_t>(at0[i]);
-        place[out * kLanes + kHalf + i] = static_cast<uint8_t>(at1[i]);
+    }
+    const int64_t out = oy * g.out_w + ox;
+    float* to = y + out * g.out_position;
+    for (int i = 0; i < kWidth; ++i) to[i] = best[i];
+    if constexpr (kPlaces)
+      for (int i = 0; i < kWidth; ++i) place[out * kWidth + i] = static_cast<uint8_t>(at[i]);
+  }
+}
+
+// Adds a row of dy to dx at the winners.
+template <int kWidth>
+ACTMATCH_INLINE void backward_row(float* dx, const uint8_t* place, const float* dy, const Geometry& g, int64_t oy) {
+  const int64_t top = oy * g.stride_h - g.pad_h, first_row = std::max<int64_t>(0, -top), last_row = std::min(g.kernel_h, g.H - top);
+  for (int64_t ox = 0; ox < g.out_w; ++ox) {
+    const int64_t left = ox * g.stride_w - g.pad_w, first = std::max<int64_t>(0, -left), last = std::min(g.kernel_w, g.W - left);
+    const int64_t out = oy * g.out_w + ox;
+    const float* from = dy + out * g.out_position;
+    int32_t at[kWidth];
+    for (int i = 0; i < kWidth; ++i) at[i] = place[out * kWidth + i];
+    float* window = dx + (top * g.W + left) * g.position;
+    for (int64_t row = first_row; row < last_row; ++row) {
+      float* pixel = window + (row * g.W + first) * g.position;
+      for (int64_t column = first; column < last; ++column, pixel += g.position) {
+        const auto here = static_cast<int32_t>(row * g.kernel_w + column);
+        for (int i = 0; i < kWidth; ++i) pixel[i] += at[i] == here ? from[i] : 0.0f;
       }
     }
   }
 }
 
-// Adds dy to dx at the winners.
-ACTMATCH_MULTIVERSION void backward_plane(float* dx, const uint8_t* place, const float* dy, const Geometry& g) {
+// `groups` times kLanes channels: 1, 2 or kTogether. `place` null: nobody goes back.
+ACTMATCH_MULTIVERSION void forward_rows(float* y, uint8_t* place, const float* x, const Geometry& g, int64_t groups, int64_t begin,
+                                        int64_t end) {
+  for (int64_t oy = begin; oy < end; ++oy) {
+    if (groups == 1 && place) forward_row<kLanes, true>(y, place, x, g, oy);
+    if (groups == 1 && !place) forward_row<kLanes, false>(y, place, x, g, oy);
+    if (groups == 2 && place) forward_row<2 * kLanes, true>(y, place, x, g, oy);
+    if (groups == 2 && !place) forward_row<2 * kLanes, false>(y, place, x, g, oy);
+    if (groups == kTogether && place) forward_row<kTogether * kLanes, true>(y, place, x, g, oy);
+    if (groups == kTogether && !place) forward_row<kTogether * kLanes, false>(y, place, x, g, oy);
+  }
+}
+ACTMATCH_MULTIVERSION void backward_rows(float* dx, const uint8_t* place, const float* dy, const Geometry& g, int64_t groups) {
   for (int64_t oy = 0; oy < g.out_h; ++oy) {
-    const int64_t top = oy * g.stride_h - g.pad_h, first_row = std::max<int64_t>(0, -top), last_row = std::min(g.kernel_h, g.H - top);
-    for (int64_t ox = 0; ox < g.out_w; ++ox) {
-      const int64_t left = ox * g.stride_w - g.pad_w, first = std::max<int64_t>(0, -left), last = std::min(g.kernel_w, g.W - left);
-      const int64_t out = oy * g.out_w + ox;
-      const uint8_t* p = place + out * kLanes;
-      const Ints at0{p[0], p[1], p[2], p[3]}, at1{p[4], p[5], p[6], p[7]};
-      const float* from = dy + out * g.out_position;
-      const Floats dy0 = *reinterpret_cast<const Floats*>(from), dy1 = *reinterpret_cast<const Floats*>(from + kHalf);
-      float* window = dx + (top * g.W + left) * g.position;
-      for (int64_t row = first_row; row < last_row; ++row) {
-        float* pixel = window + (row * g.W + first) * g.position;
-        for (int64_t column = first; column < last; ++column, pixel += g.position) {
-          const auto here = static_cast<int32_t>(row * g.kernel_w + column);
-          *reinterpret_cast<Floats*>(pixel) += at0 == here ? dy0 : Floats{};
-          *reinterpret_cast<Floats*>(pixel + kHalf) += at1 == here ? dy1 : Floats{};
-        }
-      }
-    }
+    if (groups == 1) backward_row<kLanes>(dx, place, dy, g, oy);
+    if (groups == 2) backward_row<2 * kLanes>(dx, place, dy, g, oy);
+    if (groups == kTogether) backward_row<kTogether * kLanes>(dx, place, dy, g, oy);
   }
 }
 
@@ -83,6 +94,7 @@ class MaxPoolStep : public Step {
   MaxPoolStep(Slot* x, Slot* y, const ChannelLayout& x_layout, const ChannelLayout& y_layout, const Geometry& geometry)
       : x_(x), y_(y), x_layout_(x_layout), y_layout_(y_layout), g_(geometry) {
     groups_ = (x_layout.C + x_layout.block - 1) / x_layout.block * x_layout.block / kLanes;
+    together_ = std::gcd(x_layout.block / kLanes, kTogether);
     reads = {x};
     writes = {y};
   }
@@ -92,36 +104,47 @@ class MaxPoolStep : public Step {
     grads.push_back(&dx_);
   }
   void forward() override {
-    for_each_plane(
-        [&](int64_t plane, int64_t x_at, int64_t y_at) { forward_plane(y_->f32() + y_at, place_of(plane), x_->f32() + x_at, g_); });
+    const int64_t rows = g_.out_h;  // nothing is written twice: rows go to different threads as well
+    parallel_ranges(x_layout_.N * bundles() * rows, 1, [&](int64_t begin, int64_t end) {
+      while (begin < end) {
+        const int64_t bundle = begin / rows, first = begin % rows, last = std::min(rows, first + end - begin);
+        const Place at = place_of(bundle);
+        forward_rows(y_->f32() + at.y, at.winners, x_->f32() + at.x, g_, together_, first, last);
+        begin += last - first;
+      }
+    });
   }
   void backward() override {
     if (!dx_.accumulate) std::memset(x_->grad, 0, x_->bytes);
-    for_each_plane(
-        [&](int64_t plane, int64_t x_at, int64_t y_at) { backward_plane(x_->grad + x_at, place_of(plane), y_->grad + y_at, g_); });
+    parallel_ranges(x_layout_.N * bundles(), 1, [&](int64_t begin, int64_t end) {
+      for (int64_t bundle = begin; bundle < end; ++bundle) {
+        const Place at = place_of(bundle);
+        backward_rows(x_->grad + at.x, at.winners, y_->grad + at.y, g_, together_);
+      }
+    });
   }
-  std::string implementation() const override { return "max pool, 8 channels at a time"; }
+  std::string implementation() const override { return "max pool, " + std::to_string(together_ * kLanes) + " channels at a time"; }
 
  private:
+  struct Place {
+    int64_t x, y;
+    uint8_t* winners;  // null where nobody goes back
+  };
+  int64_t bundles() const { return groups_ / together_; }  // of a picture
   int64_t plane_places() const { return g_.out_h * g_.out_w * kLanes; }
-  uint8_t* place_of(int64_t plane) const { return place_ ? reinterpret_cast<uint8_t*>(place_->data) + plane * plane_places() : nullptr; }
   static int64_t offset(const ChannelLayout& layout, int64_t n, int64_t c) {
     return n * layout.batch + c / layout.block * layout.outer + c % layout.block;
   }
-  template <class Body>
-  void for_each_plane(const Body& body) {
-    parallel_ranges(x_layout_.N * groups_, 1, [&](int64_t begin, int64_t end) {
-      for (int64_t plane = begin; plane < end; ++plane) {
-        const int64_t n = plane / groups_, c = plane % groups_ * kLanes;
-        body(plane, offset(x_layout_, n, c), offset(y_layout_, n, c));
-      }
-    });
+  Place place_of(int64_t bundle) const {
+    const int64_t n = bundle / bundles(), c = bundle % bundles() * together_ * kLanes;
+    return {offset(x_layout_, n, c), offset(y_layout_, n, c),
+            place_ ? reinterpret_cast<uint8_t*>(place_->data) + bundle * together_ * plane_places() : nullptr};
   }
 
   Slot *x_, *y_;
   ChannelLayout x_layout_, y_layout_;
   Geometry g_;
-  int64_t groups_;
+  int64_t groups_, together_;
   Scratch* place_ = nullptr;
   GradTarget dx_;
 };
