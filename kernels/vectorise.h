@@ -11,6 +11,8 @@
 // What such functions are made of has to be part of each version.
 #if defined(__GNUC__)
 #define ACTMATCH_INLINE [[gnu::always_inline]] inline
+#define ACTMATCH_INLINE_LAMBDA __attribute__((always_inline))
 #else
 #define ACTMATCH_INLINE inline
+#define ACTMATCH_INLINE_LAMBDA
 #endif

@@ -166,8 +166,15 @@ void ExplainSession::make_explainer() {
   if (method_.method == kMainMethod) {
     explainer_ = std::make_unique<Explainer>(*classifier_, recipe_);
     if (const std::string& start = recipe_.generator.start; !start.empty()) {
-      const auto net = std::make_shared<ExplainerNet>(*classifier_, open_explainer(*model_, preprocess_, start));
-      explainer_->optimiser()->begin_from([net](const Problem& problem) { return net->logits(problem.x); });
+      const MethodRecipe first = names_explainer(start) ? MethodRecipe{kAmortised, kAmortised, start, {{"generator", start}}}
+                                                        : load_method_recipe(start, "default");
+      if (first.method == kMainMethod)
+        throw Error(ErrorCode::kInvalidArgument,
+                    "the recipe '" + recipe_.name + "' begins from its own method; name another one, or an explainer's file");
+      const std::shared_ptr<Method> method = make_method(*classifier_, first, false, explainer_opener(*model_, preprocess_)).method;
+      explainer_->optimiser()->begin_from([method](const Problem& problem) {
+        return std::move(method->run({&problem, 1}, 0, {}).front());
+      });
     }
     return;
   }

@@ -84,7 +84,7 @@ struct Optimiser::State {
   std::vector<std::string> tap_names;
   std::unique_ptr<OptimisationStep> step;  // null after a failure
   std::unique_ptr<Readback> readback;
-  std::function<std::vector<float>(const Problem&)> first;
+  std::function<SoftMap(const Problem&)> first;
 
   void drop() { readback.reset(), step.reset(); }
   void prepare(int64_t batch) {
@@ -109,7 +109,7 @@ void Optimiser::prepare(int64_t batch) {
   if (!state_->step || state_->step->batch() != batch) state_->prepare(batch);
 }
 
-void Optimiser::begin_from(std::function<std::vector<float>(const Problem&)> first) { state_->first = std::move(first); }
+void Optimiser::begin_from(std::function<SoftMap(const Problem&)> first) { state_->first = std::move(first); }
 
 int64_t Optimiser::ready() const { return state_->step ? state_->step->batch() : 0; }
 
@@ -137,8 +137,11 @@ std::vector<OptimisedMask> Optimiser::run(std::span<const Problem> problems, uin
   const int64_t steps = state.recipe.steps;
   try {
     step.start(problems, seed);
-    for (size_t i = 0; i < problems.size() && state.first; ++i)
-      step.generator().set_grid(static_cast<int64_t>(i), spread(state.first(problems[i]), state.recipe.generator.start_spread));
+    for (size_t i = 0; i < problems.size() && state.first; ++i) {
+      const SoftMap first = state.first(problems[i]);
+      results[i].forward = first.forward, results[i].backward = first.backward;
+      step.generator().set_grid(static_cast<int64_t>(i), spread(first.logits, state.recipe.generator.start_spread));
+    }
     // What an earlier run has left under way must not be taken for this one's.
     const auto read_all = [&] {
       backend.synchronize();
@@ -168,7 +171,7 @@ std::vector<OptimisedMask> Optimiser::run(std::span<const Problem> problems, uin
     r.soft = step.soft(picture);
     r.best = step.best(picture);
     r.passes_per_step = step.passes();
-    r.forward = r.backward = step.passes() * steps;
+    r.forward += step.passes() * steps, r.backward += step.passes() * steps;
     if (!state.tap_names.empty()) ++r.forward;  // the picture itself, for the taps
     r.seconds = seconds / static_cast<double>(count);
     r.memory_bytes = memory.programs / static_cast<size_t>(step.batch());

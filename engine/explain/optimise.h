@@ -23,8 +23,8 @@ class Optimiser : public Method {
 
   // Makes ready for batches of `batch` pictures. Throws kOutOfMemory when that is too many; a smaller batch may be asked for then.
   void prepare(int64_t batch);
-  // From now on a grid's logits begin as `first` says of each picture, [H, W], spread as the recipe says.
-  void begin_from(std::function<std::vector<float>(const Problem&)> first);
+  // From now on a grid's logits begin as those that `first` has for a picture, spread as the recipe says; its passes count as well.
+  void begin_from(std::function<SoftMap(const Problem&)> first);
   int64_t ready() const;  // the size that is ready; 0 after a failure
   // What a batch of that size takes of the device's memory, judged by the size that is ready.
   size_t estimate_bytes(int64_t batch) const;

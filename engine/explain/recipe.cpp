@@ -151,6 +151,7 @@ Recipe read_recipe(const Json& json, const std::string& origin) {
   r.choice("robust_form", recipe.robust_form,
            std::map<std::string, RobustForm>{{"ce", RobustForm::kCrossEntropy}, {"kl", RobustForm::kKl}, {"margin", RobustForm::kMargin}});
   r.number("robust_backgrounds", recipe.robust_backgrounds, 0, 256);
+  r.number("robust_blur", recipe.robust_blur, 0, 256);
   r.choice("necessity_form", recipe.necessity_form,
            std::map<std::string, NecessityForm>{{"hinge", NecessityForm::kHinge}, {"log", NecessityForm::kLog}});
   r.number("necessity_margin", recipe.necessity_margin, -kBig, kBig);
@@ -166,7 +167,8 @@ Recipe read_recipe(const Json& json, const std::string& origin) {
   else
     r.number("learning_rate", recipe.learning_rate, 0, kBig);
   r.finish();
-  if (recipe.weights.rob > 0 && recipe.robust_backgrounds == 0) r.fail("'weights.rob'", "needs 'robust_backgrounds' of at least 1");
+  if (recipe.weights.rob > 0 && recipe.robust_backgrounds == 0 && recipe.robust_blur == 0)
+    r.fail("'weights.rob'", "needs 'robust_backgrounds' of at least 1, or a 'robust_blur'");
   return recipe;
 }
 

@@ -54,6 +54,7 @@ struct Recipe {
   int tv_neighbours = 8;
   RobustForm robust_form = RobustForm::kCrossEntropy;
   int64_t robust_backgrounds = 0;  // random backgrounds a step
+  double robust_blur = 0.0;        // and, above 0, the picture itself under a Gaussian of so many pixels
   NecessityForm necessity_form = NecessityForm::kHinge;
   double necessity_margin = 1.0;
   double soft_until = 0.0;    // share of the steps in which the soft mask itself is composed; straight-through after it

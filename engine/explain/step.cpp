@@ -5,6 +5,7 @@
 #include <cmath>
 
 #include "engine/core/error.h"
+#include "engine/explain/blur.h"
 #include "engine/explain/feasibility.h"
 #include "kernels/regulariser.h"
 
@@ -42,7 +43,10 @@ std::vector<double> fall_of(const AreaSchedule& area, int64_t fall_steps, int64_
   return fall;
 }
 
-int64_t robust_of(const Recipe& r) { return r.weights.rob > 0 ? r.robust_backgrounds : 0; }
+// Passes on other backgrounds than b0: random ones and, last, the blurred picture.
+int64_t random_of(const Recipe& r) { return r.weights.rob > 0 ? r.robust_backgrounds : 0; }
+bool blurs(const Recipe& r) { return r.weights.rob > 0 && r.robust_blur > 0; }
+int64_t robust_of(const Recipe& r) { return random_of(r) + (blurs(r) ? 1 : 0); }
 
 int64_t soft_steps_of(const Recipe& r) {
   int64_t steps = 0;
@@ -73,7 +77,7 @@ OptimisationStep::OptimisationStep(Classifier& classifier, const Recipe& recipe,
   const ClassifierShape& shape = classifier.shape();
   C_ = shape.channels, H_ = shape.height, W_ = shape.width, HW_ = H_ * W_, K_ = shape.classes;
   const LossWeights& w = recipe.weights;
-  robust_ = robust_of(recipe);
+  robust_ = robust_of(recipe), random_ = random_of(recipe);
   necessity_ = w.nec > 0;
   passes_ = passes_of(recipe);
   fall_steps_ = fall_steps_of(recipe);
@@ -124,7 +128,8 @@ OptimisationStep::OptimisationStep(Classifier& classifier, const Recipe& recipe,
   if (robust_ > 0) {
     rob_ = buffer(robust_ * batch);
     rob_weight_ = constant(robust_ * batch, w.rob / static_cast<double>(robust_));
-    backgrounds_ = DeviceBuffer(backend_, robust_ * C_ * HW_);
+    if (random_ > 0) backgrounds_ = DeviceBuffer(backend_, random_ * C_ * HW_);
+    if (blurs(recipe)) blurred_ = buffer(batch * C_ * HW_);
     cursor_ = DeviceArray<kernels::BackgroundCursor>(backend_, 1);
   }
   learning_rate_ = DeviceArray<double>(backend_, std::span<const double>(&recipe.learning_rate, 1));
@@ -163,7 +168,7 @@ void OptimisationStep::show(std::span<const Problem> problems, int64_t number, s
   step_ = number - 1;
   report_.upload(std::vector<float>{std::bit_cast<float>(static_cast<uint32_t>(number))});
   if (robust_ > 0)  // a step's backgrounds are its own, wherever the training began
-    cursor_.upload(std::vector<kernels::BackgroundCursor>{{problems[0].image_index, static_cast<uint32_t>(step_ * robust_)}});
+    cursor_.upload(std::vector<kernels::BackgroundCursor>{{problems[0].image_index, static_cast<uint32_t>(step_ * random_)}});
 }
 
 // What a recording holds by value has to be that of these pictures.
@@ -193,13 +198,16 @@ void OptimisationStep::settle(std::span<const Problem> problems) {
 }
 
 void OptimisationStep::upload(std::span<const Problem> problems, std::span<const double> areas) {
-  std::vector<float> x, colour, target, area, forbidden;
+  std::vector<float> x, blurred, colour, target, area, forbidden;
   std::vector<int32_t> label;
   std::vector<kernels::AreaState> state;
   const auto append = [](std::vector<float>& to, const std::vector<float>& from) { to.insert(to.end(), from.begin(), from.end()); };
   for (int64_t b = 0; b < batch_; ++b) {
     const Problem& p = problems[std::min(static_cast<size_t>(b), problems.size() - 1)];
     append(x, p.x), append(colour, p.colour), append(target, p.logits_x);
+    if (blurs(recipe_))
+      append(blurred,
+             gaussian_blur(p.x, classifier_.shape(), recipe_.robust_blur, static_cast<int64_t>(std::ceil(3 * recipe_.robust_blur)), true));
     label.push_back(p.label);
     kernels::AreaState s;
     if (!p.allowed.empty()) s.ceiling = static_cast<double>(count_pixels(p.allowed)) / static_cast<double>(HW_);
@@ -216,6 +224,7 @@ void OptimisationStep::upload(std::span<const Problem> problems, std::span<const
   threshold_.upload(std::vector<float>(static_cast<size_t>(batch_), 0.0f));
   if (generator_->image()) backend_.upload(generator_->image(), x.data(), x.size());
   if (generator_->forbidden()) backend_.upload(generator_->forbidden(), forbidden.data(), forbidden.size());
+  if (blurs(recipe_)) blurred_.upload(blurred);
   if (robust_ > 0) cursor_.upload(std::vector<kernels::BackgroundCursor>{{problems[0].image_index, 0}});
   report_.upload(std::vector<float>{std::bit_cast<float>(uint32_t{1})});
 }
@@ -275,9 +284,10 @@ void OptimisationStep::body(bool soft, bool train) {
   make_masks();
 
   const float* shown = soft ? soft_.data() : hard_.data();
-  if (robust_ > 0) k_.random_background(backgrounds_.data(), frozen_.backgrounds, RandomStream::kOptimise, cursor_.data(), robust_);
+  if (random_ > 0) k_.random_background(backgrounds_.data(), frozen_.backgrounds, RandomStream::kOptimise, cursor_.data(), random_);
   std::vector<Kernels::Pass> passes{{false, BackgroundLayout::kColourPerItem, shown, colour_.data()}};
-  for (int64_t r = 0; r < robust_; ++r) passes.push_back({false, BackgroundLayout::kImage, shown, backgrounds_.data() + r * C_ * HW_});
+  for (int64_t r = 0; r < random_; ++r) passes.push_back({false, BackgroundLayout::kImage, shown, backgrounds_.data() + r * C_ * HW_});
+  if (blurs(recipe_)) passes.push_back({false, BackgroundLayout::kImagePerItem, shown, blurred_.data()});
   if (necessity_) passes.push_back({true, BackgroundLayout::kColourPerItem, shown, colour_.data()});
   k_.compose(net_.program->data(net_.ends.input), x_.data(), passes, B, C_, HW_);
   net_.program->forward();
@@ -316,7 +326,7 @@ void OptimisationStep::body(bool soft, bool train) {
   for (int t = 0; t < kernels::kLossTerms; ++t) terms.weight[t] = static_cast<float>(weights[t]);
   k_.record_step(report_.data() + kReportHead, terms, step, kTraceSteps, B);
 
-  if (robust_ > 0) k_.advance(&cursor_.data()->first, static_cast<uint32_t>(robust_));
+  if (random_ > 0) k_.advance(&cursor_.data()->first, static_cast<uint32_t>(random_));
   k_.advance(reinterpret_cast<uint32_t*>(report_.data()), 1);
 }
 

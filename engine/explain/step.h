@@ -103,7 +103,7 @@ class OptimisationStep {
   Backend& backend_;
   Kernels& k_;
   Recipe recipe_;
-  int64_t batch_, robust_, passes_, C_, H_, W_, HW_, K_;
+  int64_t batch_, robust_, random_, passes_, C_, H_, W_, HW_, K_;
   bool necessity_, shared_;
   int64_t fall_steps_, soft_steps_, step_ = 0;
   Frozen frozen_;
@@ -119,7 +119,7 @@ class OptimisationStep {
   DeviceArray<kernels::AreaState> state_;
   DeviceBuffer act_, kl_, ce_, margin_, rob_, nec_, regulariser_;  // values of the terms
   // Shared by the batch.
-  DeviceBuffer backgrounds_, act_weight_, regulariser_weight_, kl_weight_, ce_weight_, margin_weight_, rob_weight_, nec_weight_;
+  DeviceBuffer backgrounds_, blurred_, act_weight_, regulariser_weight_, kl_weight_, ce_weight_, margin_weight_, rob_weight_, nec_weight_;
   DeviceBuffer smooth_scratch_, report_;
   DeviceArray<double> fall_, learning_rate_;
   DeviceArray<kernels::BackgroundCursor> cursor_;

@@ -18,8 +18,4 @@ const char* name_of(Fill fill);
 // The replacement as an image [C, H, W].
 std::vector<float> fill_image(const ClassifierShape& shape, const Problem& problem, Fill fill);
 
-// Separable Gaussian of 2 radius + 1 taps, normalised; outside the picture counts as 0 or as its border.
-std::vector<float> gaussian_blur(const std::vector<float>& image, const ClassifierShape& shape, double sigma, int64_t radius,
-                                 bool replicate);
-
 }  // namespace actmatch

@@ -20,9 +20,11 @@ Recipe still_grid(double spread) {
 }
 
 // Another map for each picture.
-std::vector<float> map_of(const Problem& p) {
-  std::vector<float> map(p.x.begin(), p.x.begin() + 64);
-  for (float& v : map) v = 5 * v + 7;
+SoftMap map_of(const Problem& p) {
+  SoftMap map;
+  map.logits.assign(p.x.begin(), p.x.begin() + 64);
+  for (float& v : map.logits) v = 5 * v + 7;
+  map.forward = 2, map.backward = 1;
   return map;
 }
 
@@ -36,7 +38,7 @@ TEST(WarmStart, CellsBeginAsTheSpreadMapsMeans) {
   for (size_t i = 0; i < problems.size(); ++i) {
     std::vector<double> map;
     double mean = 0, square = 0;
-    for (float v : map_of(problems[i])) map.push_back(v), mean += v / 64.0;
+    for (float v : map_of(problems[i]).logits) map.push_back(v), mean += v / 64.0;
     for (double v : map) square += (v - mean) * (v - mean) / 64;
     for (size_t y = 0; y < 8; ++y)
       for (size_t x = 0; x < 8; ++x) {
@@ -46,6 +48,8 @@ TEST(WarmStart, CellsBeginAsTheSpreadMapsMeans) {
           for (size_t u = x / 3 * 3; u < std::min<size_t>(8, x / 3 * 3 + 3); ++u) sum += map[v * 8 + u], ++pixels;
         ASSERT_NEAR(found[i].logits[y * 8 + x], 2 * (sum / pixels - mean) / std::sqrt(square), 1e-5) << "picture " << i;
       }
+    EXPECT_EQ(found[i].forward, 3);  // the map's passes and the step's
+    EXPECT_EQ(found[i].backward, 2);
   }
   // A picture begins the same way in any batch.
   EXPECT_EQ(optimiser.run(problems[2], 0, {}).logits, found[2].logits);
@@ -56,7 +60,11 @@ TEST(WarmStart, WithoutADifferenceThereIsNone) {
   const Problem problem = problem_for(classifier, noise_image(classifier.shape(), 1), 0.0f);
   Optimiser optimiser(classifier, still_grid(1));
   expect_error(ErrorCode::kInternal, {"begin_from"}, [&] { optimiser.run(problem, 0, {}); });
-  optimiser.begin_from([](const Problem&) { return std::vector<float>(64, 3.0f); });
+  optimiser.begin_from([](const Problem&) {
+    SoftMap flat;
+    flat.logits.assign(64, 3.0f);
+    return flat;
+  });
   EXPECT_EQ(optimiser.run(problem, 0, {}).logits, std::vector<float>(64, 0.0f));
 }
 

@@ -85,6 +85,25 @@ inline double variation(const std::vector<double>& m, int neighbours) {
   return total;
 }
 
+// The picture under a Gaussian that ends at three sigma and goes on beyond the border as at it; in two dimensions at once.
+inline std::vector<float> blurred_image(const Problem& p, double sigma) {
+  const auto radius = static_cast<int64_t>(std::ceil(3 * sigma));
+  std::vector<float> image(p.x.size());
+  for (size_t i = 0; i < image.size(); ++i) {
+    const auto pixel = static_cast<int64_t>(i % kPixels), row = pixel / kSize, column = pixel % kSize;
+    double sum = 0, weights = 0;
+    for (int64_t v = row - radius; v <= row + radius; ++v)
+      for (int64_t u = column - radius; u <= column + radius; ++u) {
+        const double weight = std::exp(-0.5 * static_cast<double>((v - row) * (v - row) + (u - column) * (u - column)) / (sigma * sigma));
+        const int64_t from = std::clamp<int64_t>(v, 0, kSize - 1) * kSize + std::clamp<int64_t>(u, 0, kSize - 1);
+        sum += weight * p.x[i - static_cast<size_t>(pixel) + static_cast<size_t>(from)];
+        weights += weight;
+      }
+    image[i] = static_cast<float>(sum / weights);
+  }
+  return image;
+}
+
 // The classifier of these tests, a picture, and the objective by its definition.
 struct ObjectiveBench {
   GraphSource source;
@@ -118,11 +137,14 @@ struct ObjectiveBench {
     const auto ce = [&](const std::vector<double>& row) { return -std::log(softmax_of(row)[y]); };
     const auto margin = [&](const std::vector<double>& row) { return std::max(0.0, r.margin - margin_of(row, problem.label)); };
     t["kl"] = kl(z), t["ce"] = ce(z), t["margin"] = margin(z);
-    for (int64_t b = 0; b < r.robust_backgrounds; ++b) {
-      const auto image = blend(problem.x, shown, background_image(problem, RandomStream::kOptimise, step * r.robust_backgrounds + b));
-      const auto row = probe.logits(image);
+    std::vector<std::vector<float>> backgrounds;
+    for (int64_t b = 0; b < r.robust_backgrounds; ++b)
+      backgrounds.push_back(background_image(problem, RandomStream::kOptimise, step * r.robust_backgrounds + b));
+    if (r.robust_blur > 0) backgrounds.push_back(blurred_image(problem, r.robust_blur));
+    for (const auto& background : backgrounds) {
+      const auto row = probe.logits(blend(problem.x, shown, background));
       const double value = r.robust_form == RobustForm::kCrossEntropy ? ce(row) : r.robust_form == RobustForm::kKl ? kl(row) : margin(row);
-      t["rob"] += value / static_cast<double>(r.robust_backgrounds);
+      t["rob"] += value / static_cast<double>(backgrounds.size());
     }
     std::vector<double> rest;
     for (double k : shown) rest.push_back(1 - k);

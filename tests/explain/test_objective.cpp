@@ -10,7 +10,7 @@ void check_term(Recipe r, const std::string& term) {
   ObjectiveBench bench;
   Optimiser optimiser(bench.classifier, r);
   const OptimisedMask mask = optimiser.run(bench.problem, kSeed, {});
-  EXPECT_EQ(optimiser.passes_per_step(), 1 + (term == "rob" ? r.robust_backgrounds : 0) + (term == "nec"));
+  EXPECT_EQ(optimiser.passes_per_step(), 1 + (term == "rob" ? r.robust_backgrounds + (r.robust_blur > 0) : 0) + (term == "nec"));
   ASSERT_EQ(mask.steps, 2);
   const auto s = first_logits(r, bench.problem);
   const size_t counts[] = {32, 23};  // ceil(64 * 0.5), ceil(64 * 0.5 * (0.25/0.5)^(1/2)) = ceil(22.6)
@@ -83,6 +83,16 @@ TEST(Objective, RandomBackgroundsInEveryForm) {
     r.robust_backgrounds = 3;
     r.robust_form = form;
     r.margin = 20;
+    check_term(r, "rob");
+  }
+}
+
+TEST(Objective, TheBlurredPictureIsABackgroundToo) {
+  for (int64_t random : {0, 2}) {
+    Recipe r = still_recipe();
+    r.weights.rob = 1.5;
+    r.robust_backgrounds = random;
+    r.robust_blur = 1.25;
     check_term(r, "rob");
   }
 }
@@ -172,6 +182,7 @@ TEST(Objective, GradientOfEveryTermAtTheMaskLogits) {
   add("area", [&](Recipe& r) { r.weights.area = kWeight; });
   for (RobustForm form : {RobustForm::kCrossEntropy, RobustForm::kKl, RobustForm::kMargin})
     add("rob", [&](Recipe& r) { r.weights.rob = kWeight, r.robust_backgrounds = 2, r.robust_form = form; });
+  add("rob, blurred", [&](Recipe& r) { r.weights.rob = kWeight, r.robust_backgrounds = 1, r.robust_blur = 2; });
   for (NecessityForm form : {NecessityForm::kHinge, NecessityForm::kLog})
     add("nec", [&](Recipe& r) { r.weights.nec = kWeight, r.necessity_form = form; });
   add("all", [&](Recipe& r) {

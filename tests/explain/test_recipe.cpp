@@ -87,7 +87,7 @@ TEST(Recipe, PaperHasThePublishedValues) {
 TEST(Recipe, EveryKeyIsReadIntoItsField) {
   const Recipe r = recipe_from_json(R"({
     "about": "x", "name": "all", "steps": 7, "learning_rate": 0.25, "beta1": 0.5, "beta2": 0.75, "kl_temperature": 3, "margin": -2,
-    "tv_neighbours": 4, "robust_form": "margin", "robust_backgrounds": 6, "necessity_form": "log", "necessity_margin": 1.5,
+    "tv_neighbours": 4, "robust_form": "margin", "robust_backgrounds": 6, "robust_blur": 11, "necessity_form": "log", "necessity_margin": 1.5,
     "soft_until": 0.125, "smooth_start": 9, "smooth_end": 2,
     "generator": {"kind": "csae", "cell": 5, "smooth": false, "initial_logit": 0.75},
     "taps": {"limit": 3, "names": ["a", "b"], "distances": ["kl", "kl-positions", "cosine", "mse", "standardised-mse"], "weights": [1, 0]},
@@ -98,8 +98,8 @@ TEST(Recipe, EveryKeyIsReadIntoItsField) {
   EXPECT_EQ(r.name, "all");
   EXPECT_EQ(r.steps, 7);
   EXPECT_EQ(std::vector<double>({r.learning_rate, r.beta1, r.beta2, r.kl_temperature, r.margin, r.necessity_margin, r.soft_until,
-                                 r.smooth_start, r.smooth_end}),
-            std::vector<double>({0.25, 0.5, 0.75, 3, -2, 1.5, 0.125, 9, 2}));
+                                 r.smooth_start, r.smooth_end, r.robust_blur}),
+            std::vector<double>({0.25, 0.5, 0.75, 3, -2, 1.5, 0.125, 9, 2, 11}));
   EXPECT_EQ(r.tv_neighbours, 4);
   EXPECT_EQ(r.robust_form, RobustForm::kMargin);
   EXPECT_EQ(r.robust_backgrounds, 6);

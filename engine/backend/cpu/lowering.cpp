@@ -1,5 +1,7 @@
 #include "engine/backend/cpu/lowering.h"
 
+#include <algorithm>
+
 #include "engine/backend/cpu/loops.h"
 #include "engine/core/error.h"
 
@@ -197,6 +199,13 @@ Slot* Lowering::new_slot(std::string name, const Shape& shape, DType dtype, cons
 bool Lowering::wants(size_t i) const {
   const auto& wanted = wanted_[static_cast<size_t>(node_id_)];
   return i < wanted.size() && wanted[i];
+}
+
+bool Lowering::only_moved() const {
+  const auto& readers = consumers_[static_cast<size_t>(node_->output)];
+  return !readers.empty() && std::all_of(readers.begin(), readers.end(), [&](NodeId n) {
+    return graph_.node(n).op() == OpKind::kReshape || graph_.node(n).op() == OpKind::kTranspose;
+  });
 }
 
 Slot* Lowering::value_slot(ValueId id) {

@@ -10,6 +10,7 @@
 #include <cmath>
 
 #include "engine/backend/kernels.h"
+#include "engine/explain/blur.h"
 #include "engine/explain/prune.h"
 #include "engine/methods/fills.h"
 #include "engine/methods/one_by_one.h"

@@ -2,6 +2,7 @@
 // (ceil(HW / steps): 224 at 224 x 224); after each step p_y. Deletion starts from the picture and puts "deletion_baseline" in their place;
 // insertion starts from the picture under a Gaussian of 11 x 11 taps, sigma 5 (0 in network units outside), and puts the picture's pixels
 // back. AUC = (sum p - p_first / 2 - p_last / 2) / (number of p - 1), the trapezoidal rule over 0..1.
+#include "engine/explain/blur.h"
 #include "engine/metrics/curves.h"
 #include "engine/metrics/metric.h"
 

@@ -85,7 +85,7 @@ void build_concat(Lowering& l) {
   std::vector<bool> wanted(l.input_count());
   for (size_t i = 0; i < wanted.size(); ++i) wanted[i] = l.wants(i);
   const bool of_channels = axis == 1 && out.size() == 4 && l.graph().value(l.node().output).dtype == DType::kF32;
-  const Form form = of_channels ? form_of_most(l) : kPlain;
+  const Form form = of_channels && !l.only_moved() ? form_of_most(l) : kPlain;
   // What lies side by side in an input lies so in the output: everything from `axis` on, or, channels last, the channels of a position.
   int64_t outer = 1, inner = 1, offset = 0;
   for (size_t i = 0; i < out.size(); ++i)

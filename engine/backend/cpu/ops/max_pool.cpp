@@ -1,7 +1,7 @@
 #include "engine/backend/cpu/ops/max_pool.h"
 
 #include <cstring>
-#include <numeric>
+#include <type_traits>
 
 #include "engine/core/error.h"
 
@@ -10,7 +10,7 @@ namespace actmatch::cpu {
 namespace {
 
 constexpr int64_t kLanes = 8;     // channels that lie side by side in every layout taken here
-constexpr int64_t kTogether = 4;  // times as many, two cache lines, where the layout has them side by side too
+constexpr int64_t kTogether = 8;  // times as many, four cache lines, at most by one thread where the layout has them side by side
 
 struct Geometry {
   int64_t H, W, out_h, out_w, kernel_h, kernel_w, stride_h, stride_w, pad_h, pad_w;
@@ -69,24 +69,31 @@ ACTMATCH_INLINE void backward_row(float* dx, const uint8_t* place, const float* 
   }
 }
 
-// `groups` times kLanes channels: 1, 2 or kTogether. `place` null: nobody goes back.
+// Calls body(first, width) for pieces of 4, 2 or 1 times kLanes channels that make up `groups` times as many; the width is a type.
+template <class Body>
+ACTMATCH_INLINE void in_pieces(int64_t groups, const Body& body) {
+  int64_t k = 0;
+  for (; k + 4 <= groups; k += 4) body(k * kLanes, std::integral_constant<int, 4 * kLanes>{});
+  for (; k + 2 <= groups; k += 2) body(k * kLanes, std::integral_constant<int, 2 * kLanes>{});
+  for (; k < groups; ++k) body(k * kLanes, std::integral_constant<int, kLanes>{});
+}
+
+// Rows [begin, end) of `groups` times kLanes channels that lie side by side. `place` null: nobody goes back.
 ACTMATCH_MULTIVERSION void forward_rows(float* y, uint8_t* place, const float* x, const Geometry& g, int64_t groups, int64_t begin,
                                         int64_t end) {
-  for (int64_t oy = begin; oy < end; ++oy) {
-    if (groups == 1 && place) forward_row<kLanes, true>(y, place, x, g, oy);
-    if (groups == 1 && !place) forward_row<kLanes, false>(y, place, x, g, oy);
-    if (groups == 2 && place) forward_row<2 * kLanes, true>(y, place, x, g, oy);
-    if (groups == 2 && !place) forward_row<2 * kLanes, false>(y, place, x, g, oy);
-    if (groups == kTogether && place) forward_row<kTogether * kLanes, true>(y, place, x, g, oy);
-    if (groups == kTogether && !place) forward_row<kTogether * kLanes, false>(y, place, x, g, oy);
-  }
+  const int64_t plane = g.out_h * g.out_w;
+  for (int64_t oy = begin; oy < end; ++oy)
+    in_pieces(groups, [&](int64_t c, auto width) ACTMATCH_INLINE_LAMBDA {
+      if (place)
+        forward_row<width, true>(y + c, place + c * plane, x + c, g, oy);
+      else
+        forward_row<width, false>(y + c, nullptr, x + c, g, oy);
+    });
 }
 ACTMATCH_MULTIVERSION void backward_rows(float* dx, const uint8_t* place, const float* dy, const Geometry& g, int64_t groups) {
-  for (int64_t oy = 0; oy < g.out_h; ++oy) {
-    if (groups == 1) backward_row<kLanes>(dx, place, dy, g, oy);
-    if (groups == 2) backward_row<2 * kLanes>(dx, place, dy, g, oy);
-    if (groups == kTogether) backward_row<kTogether * kLanes>(dx, place, dy, g, oy);
-  }
+  const int64_t plane = g.out_h * g.out_w;
+  for (int64_t oy = 0; oy < g.out_h; ++oy)
+    in_pieces(groups, [&](int64_t c, auto width) ACTMATCH_INLINE_LAMBDA { backward_row<width>(dx + c, place + c * plane, dy + c, g, oy); });
 }
 
 class MaxPoolStep : public Step {
@@ -94,7 +101,8 @@ class MaxPoolStep : public Step {
   MaxPoolStep(Slot* x, Slot* y, const ChannelLayout& x_layout, const ChannelLayout& y_layout, const Geometry& geometry)
       : x_(x), y_(y), x_layout_(x_layout), y_layout_(y_layout), g_(geometry) {
     groups_ = (x_layout.C + x_layout.block - 1) / x_layout.block * x_layout.block / kLanes;
-    together_ = std::gcd(x_layout.block / kLanes, kTogether);
+    together_ = std::min(x_layout.block / kLanes, kTogether);
+    while (x_layout.block / kLanes % together_ != 0) --together_;
     reads = {x};
     writes = {y};
   }
