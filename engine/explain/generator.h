@@ -22,8 +22,9 @@ struct GeneratorSpec {
   int64_t cell = 8;            // grid, shared nets: pixels a cell covers; the grid has ceil(extent / cell) cells
   bool smooth = true;          // likewise: bilinear upsampling; otherwise each cell is a flat tile
   float initial_logit = 0.0f;  // the mask's logits before the first step: the grid's cells, or the bias of the last layer
-  std::string start{};         // grid: a method by name, or the file of a trained explainer, whose map of the picture is the first one; empty: initial_logit
-  double start_spread = 3.0;   // their standard deviation then; the explainer's own says nothing
+  std::string start{};  // grid: a method by name, or the file of a trained explainer, whose map of the picture is the first one; empty:
+                        // initial_logit
+  double start_spread = 3.0;  // their standard deviation then; the explainer's own says nothing
 };
 
 struct Generator {

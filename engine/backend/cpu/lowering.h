@@ -135,7 +135,7 @@ class Lowering {
   bool has_input(size_t i) const { return i < node_->inputs.size() && node_->inputs[i] != kNoValue; }
   const Shape& input_shape(size_t i) const { return graph_.value(node_->inputs[i]).shape; }
   const Shape& output_shape() const { return graph_.value(node_->output).shape; }
-  bool only_moved() const;  // whoever reads the output is a reshape or a transpose, which take it row-major
+  bool only_moved() const;     // whoever reads the output is a reshape or a transpose, which take it row-major
   bool wants(size_t i) const;  // the gradient of input i is to be computed
   bool input_is_constant(size_t i) const { return graph_.is_constant(node_->inputs[i]); }
   const Tensor& constant(size_t i) const { return *graph_.value(node_->inputs[i]).constant; }
