@@ -61,6 +61,22 @@ TEST_F(Methods, RecipesChooseAndSetThem) {
   EXPECT_EQ(run_actmatch({"verify", result()}).status, 0) << "of an optimised map nothing is claimed but its mask";
 }
 
+// The optimisation from another method's map: both are paid for, and what cannot be begun from is said.
+TEST_F(Methods, AnOptimisationBeginsFromAnothersMap) {
+  const Outcome run = explain({"--recipe", "heatmap", "--steps", "10"});
+  ASSERT_EQ(run.status, 0) << run.err;
+  EXPECT_EQ(record()["generator"], "grid from gradcam");
+  EXPECT_EQ(record()["cost"]["forward"], 41) << "four passes a step, and Grad-CAM's";
+  EXPECT_EQ(record()["cost"]["backward"], 41);
+  EXPECT_EQ(run_actmatch({"verify", result()}).status, 0);
+  for (const std::string start : {"activation-matching", "no-such-method"}) {
+    write(tmp / "bad.json", R"({"name": "bad", "weights": {"ce": 1}, "generator": {"kind": "grid", "start": ")" + start + "\"}}");
+    const Outcome bad = explain({"--recipe", tmp / "bad.json"});
+    EXPECT_EQ(bad.status, 1);
+    EXPECT_NE(bad.err.find(start[0] == 'a' ? "begins from its own method" : "no-such-method"), std::string::npos) << bad.err;
+  }
+}
+
 TEST_F(Methods, RefuseWhatTheyDoNotKnow) {
   const auto refused = [&](const std::vector<std::string>& more, const std::vector<std::string>& parts) {
     const Outcome run = explain(more);

@@ -21,7 +21,7 @@ std::string refusal(const std::string& text, bool robust = false) {
 
 TEST(Recipe, BuiltInOnesParse) {
   const auto names = recipe_names();
-  EXPECT_EQ(names, (std::vector<std::string>{"default", "paper", "ranking"}));
+  EXPECT_EQ(names, (std::vector<std::string>{"default", "heatmap", "paper", "ranking"}));
   for (const std::string& name : names)
     for (bool robust : {false, true}) EXPECT_EQ(load_recipe(name, robust).name, name);
 }

@@ -218,7 +218,7 @@ void add_explain(CLI::App& app, Action& action) {
   c->add_option("--method", o.method,
                 "what ranks the pixels: " + method_names() + " (default: the recipe's, otherwise activation-matching)");
   c->add_option("--recipe", o.recipe,
-                "the method's options: 'default', another built-in recipe such as 'ranking' or 'paper', or a JSON file");
+                "the method's options: 'default', another built-in recipe such as 'heatmap' or 'paper', or a JSON file");
   c->add_option("--generator", o.generator,
                 "of activation matching: csae, unet or grid (default: the recipe's); or the file of an explainer ('actmatch train'), which "
                 "answers in one forward pass, and with --steps is where the optimisation begins")
