@@ -17,63 +17,101 @@ struct Geometry {
   int64_t position, out_position;  // floats from one pixel to the next
 };
 
-// A row of outputs of kWidth channels. `place` is the winner's number in its window, row by row; the first of equal ones wins. Loops over
-// kWidth floats become vectors.
+// kWidth channels of one pixel as a vector, their winners' numbers, and these as they are stored; the compiler knows the way from one to
+// the other by doubling the width. Loops over channels in place of vectors are not reliably made into vectors: with winners to be kept it
+// took one channel after the other.
+template <int kWidth>
+struct Lanes;
+template <>
+struct Lanes<8> {
+  using Values = float __attribute__((vector_size(32)));
+  using Numbers = int32_t __attribute__((vector_size(32)));
+  using Halves = int16_t __attribute__((vector_size(16)));
+  using Bytes = uint8_t __attribute__((vector_size(8)));
+};
+template <>
+struct Lanes<16> {
+  using Values = float __attribute__((vector_size(64)));
+  using Numbers = int32_t __attribute__((vector_size(64)));
+  using Halves = int16_t __attribute__((vector_size(32)));
+  using Bytes = uint8_t __attribute__((vector_size(16)));
+};
+
+template <class Vector, class Element>
+ACTMATCH_INLINE void load(Vector& v, const Element* from) {
+  std::memcpy(&v, from, sizeof(v));
+}
+template <class Vector, class Element>
+ACTMATCH_INLINE void store(Element* to, const Vector& v) {
+  std::memcpy(to, &v, sizeof(v));
+}
+
+// A row of outputs of kWidth channels. `place` is the winner's number in its window, row by row; the first of equal ones wins.
 template <int kWidth, bool kPlaces>
 ACTMATCH_INLINE void forward_row(float* y, uint8_t* place, const float* x, const Geometry& g, int64_t oy) {
+  using L = Lanes<kWidth>;
   const int64_t top = oy * g.stride_h - g.pad_h, first_row = std::max<int64_t>(0, -top), last_row = std::min(g.kernel_h, g.H - top);
   for (int64_t ox = 0; ox < g.out_w; ++ox) {
     const int64_t left = ox * g.stride_w - g.pad_w, first = std::max<int64_t>(0, -left), last = std::min(g.kernel_w, g.W - left);
     const float* window = x + (top * g.W + left) * g.position;
-    const float* start = window + (first_row * g.W + first) * g.position;
-    float best[kWidth];
-    int32_t at[kWidth];
-    for (int i = 0; i < kWidth; ++i) best[i] = start[i], at[i] = static_cast<int32_t>(first_row * g.kernel_w + first);
+    typename L::Values best, value;
+    load(best, window + (first_row * g.W + first) * g.position);
+    typename L::Numbers at = typename L::Numbers{} + static_cast<int32_t>(first_row * g.kernel_w + first);
     for (int64_t row = first_row; row < last_row; ++row) {
       const float* pixel = window + (row * g.W + first) * g.position;
       for (int64_t column = first; column < last; ++column, pixel += g.position) {
-        const auto here = static_cast<int32_t>(row * g.kernel_w + column);
-        for (int i = 0; i < kWidth; ++i) {
-          const bool greater = pixel[i] > best[i];
-          best[i] = greater ? pixel[i] : best[i];
-          if constexpr (kPlaces) at[i] = greater ? here : at[i];
-        }
+        load(value, pixel);
+        const auto greater = value > best;
+        best = greater ? value : best;
+        if constexpr (kPlaces) at = greater ? typename L::Numbers{} + static_cast<int32_t>(row * g.kernel_w + column) : at;
       }
     }
     const int64_t out = oy * g.out_w + ox;
-    float* to = y + out * g.out_position;
-    for (int i = 0; i < kWidth; ++i) to[i] = best[i];
+    store(y + out * g.out_position, best);
     if constexpr (kPlaces)
-      for (int i = 0; i < kWidth; ++i) place[out * kWidth + i] = static_cast<uint8_t>(at[i]);
+      store(place + out * kWidth, __builtin_convertvector(__builtin_convertvector(at, typename L::Halves), typename L::Bytes));
   }
 }
 
-// Adds a row of dy to dx at the winners.
+// The windows first .. last that have position i in them.
+struct Windows {
+  int64_t first = 0, last = -1;
+  void move_to(int64_t i, int64_t count, int64_t kernel, int64_t stride, int64_t pad) {  // i rises from call to call
+    while (first < count && first * stride - pad + kernel <= i) ++first;
+    while (last + 1 < count && (last + 1) * stride - pad <= i) ++last;
+  }
+};
+
+// A row of dx of kWidth channels: each pixel gathers from the windows that it has won, so that it is written once.
 template <int kWidth>
-ACTMATCH_INLINE void backward_row(float* dx, const uint8_t* place, const float* dy, const Geometry& g, int64_t oy) {
-  const int64_t top = oy * g.stride_h - g.pad_h, first_row = std::max<int64_t>(0, -top), last_row = std::min(g.kernel_h, g.H - top);
-  for (int64_t ox = 0; ox < g.out_w; ++ox) {
-    const int64_t left = ox * g.stride_w - g.pad_w, first = std::max<int64_t>(0, -left), last = std::min(g.kernel_w, g.W - left);
-    const int64_t out = oy * g.out_w + ox;
-    const float* from = dy + out * g.out_position;
-    int32_t at[kWidth];
-    for (int i = 0; i < kWidth; ++i) at[i] = place[out * kWidth + i];
-    float* window = dx + (top * g.W + left) * g.position;
-    for (int64_t row = first_row; row < last_row; ++row) {
-      float* pixel = window + (row * g.W + first) * g.position;
-      for (int64_t column = first; column < last; ++column, pixel += g.position) {
-        const auto here = static_cast<int32_t>(row * g.kernel_w + column);
-        for (int i = 0; i < kWidth; ++i) pixel[i] += at[i] == here ? from[i] : 0.0f;
+ACTMATCH_INLINE void backward_row(float* dx, const uint8_t* place, const float* dy, const Geometry& g, int64_t y, const Windows& rows,
+                                  bool accumulate) {
+  using L = Lanes<kWidth>;
+  Windows columns;
+  for (int64_t x = 0; x < g.W; ++x) {
+    columns.move_to(x, g.out_w, g.kernel_w, g.stride_w, g.pad_w);
+    float* to = dx + (y * g.W + x) * g.position;
+    typename L::Values sum{}, value;
+    if (accumulate) load(sum, to);
+    for (int64_t oy = rows.first; oy <= rows.last; ++oy) {
+      const auto row = static_cast<int32_t>((y + g.pad_h - oy * g.stride_h) * g.kernel_w);
+      for (int64_t ox = columns.first; ox <= columns.last; ++ox) {
+        const int64_t out = oy * g.out_w + ox;
+        typename L::Bytes bytes;
+        load(bytes, place + out * kWidth);
+        load(value, dy + out * g.out_position);
+        const auto at = __builtin_convertvector(__builtin_convertvector(bytes, typename L::Halves), typename L::Numbers);
+        sum += at == row + static_cast<int32_t>(x + g.pad_w - ox * g.stride_w) ? value : typename L::Values{};
       }
     }
+    store(to, sum);
   }
 }
 
-// Calls body(first, width) for pieces of 4, 2 or 1 times kLanes channels that make up `groups` times as many; the width is a type.
+// Calls body(first, width) for pieces of 2 or 1 times kLanes channels that make up `groups` times as many; the width is a type.
 template <class Body>
 ACTMATCH_INLINE void in_pieces(int64_t groups, const Body& body) {
   int64_t k = 0;
-  for (; k + 4 <= groups; k += 4) body(k * kLanes, std::integral_constant<int, 4 * kLanes>{});
   for (; k + 2 <= groups; k += 2) body(k * kLanes, std::integral_constant<int, 2 * kLanes>{});
   for (; k < groups; ++k) body(k * kLanes, std::integral_constant<int, kLanes>{});
 }
@@ -90,10 +128,16 @@ ACTMATCH_MULTIVERSION void forward_rows(float* y, uint8_t* place, const float* x
         forward_row<width, false>(y + c, nullptr, x + c, g, oy);
     });
 }
-ACTMATCH_MULTIVERSION void backward_rows(float* dx, const uint8_t* place, const float* dy, const Geometry& g, int64_t groups) {
+// All rows of dx.
+ACTMATCH_MULTIVERSION void backward_rows(float* dx, const uint8_t* place, const float* dy, const Geometry& g, int64_t groups,
+                                         bool accumulate) {
   const int64_t plane = g.out_h * g.out_w;
-  for (int64_t oy = 0; oy < g.out_h; ++oy)
-    in_pieces(groups, [&](int64_t c, auto width) ACTMATCH_INLINE_LAMBDA { backward_row<width>(dx + c, place + c * plane, dy + c, g, oy); });
+  Windows rows;
+  for (int64_t y = 0; y < g.H; ++y) {
+    rows.move_to(y, g.out_h, g.kernel_h, g.stride_h, g.pad_h);
+    in_pieces(groups, [&](int64_t c, auto width)
+                          ACTMATCH_INLINE_LAMBDA { backward_row<width>(dx + c, place + c * plane, dy + c, g, y, rows, accumulate); });
+  }
 }
 
 class MaxPoolStep : public Step {
@@ -123,11 +167,10 @@ class MaxPoolStep : public Step {
     });
   }
   void backward() override {
-    if (!dx_.accumulate) std::memset(x_->grad, 0, x_->bytes);
     parallel_ranges(x_layout_.N * bundles(), 1, [&](int64_t begin, int64_t end) {
       for (int64_t bundle = begin; bundle < end; ++bundle) {
         const Place at = place_of(bundle);
-        backward_rows(x_->grad + at.x, at.winners, y_->grad + at.y, g_, together_);
+        backward_rows(x_->grad + at.x, at.winners, y_->grad + at.y, g_, together_, dx_.accumulate);
       }
     });
   }
