@@ -1,6 +1,9 @@
 // The metrics on cases worked out by hand.
 #include "engine/metrics/metric.h"
 
+#include <algorithm>
+#include <random>
+
 #include "engine/image/file.h"
 #include "engine/metrics/curves.h"
 #include "engine/metrics/images.h"
@@ -216,6 +219,41 @@ TEST(Metrics, RoadFillsInFromTheNeighbours) {
   Case line(2, 2, {1, 0, 0, 0}, {3, 0, 0, 0}, 1, -1);
   line.input.soft = {1, 0.5f, 0, 0.2f};
   EXPECT_NEAR(line("road", {{"noise", 0}, {"percentiles", {25}}})[0], (line.p(3) - line.p(0)) / 2, kFloat);
+}
+
+// Whatever pixels are removed and however odd the sizes: each is the weighted mean of its neighbours, and the known ones stay.
+TEST(Metrics, RoadSolvesItsEquations) {
+  std::mt19937 random(5);
+  std::uniform_real_distribution<double> uniform(0, 1);
+  for (const auto& [H, W] : {std::pair<int64_t, int64_t>{1, 40}, {40, 1}, {5, 9}, {33, 50}, {64, 64}})
+    for (const double share : {0.1, 0.5, 0.9, 0.999})
+      for (const bool block : {false, true}) {  // scattered pixels, or one piece up to the last pixels
+        std::vector<float> image(static_cast<size_t>(H * W));
+        HardMask removed(image.size());
+        for (size_t i = 0; i < image.size(); ++i) {
+          image[i] = static_cast<float>(uniform(random));
+          removed[i] = block ? static_cast<double>(i + 1) <= share * static_cast<double>(image.size()) : uniform(random) < share;
+        }
+        if (std::count(removed.begin(), removed.end(), 0) == 0) removed[0] = 0;
+        const std::vector<float> filled = impute(image, removed, H, W);
+        for (int64_t y = 0; y < H; ++y)
+          for (int64_t x = 0; x < W; ++x) {
+            const auto i = static_cast<size_t>(y * W + x);
+            if (!removed[i]) {
+              EXPECT_EQ(filled[i], image[i]);
+              continue;
+            }
+            double sum = 0, weights = 0;
+            for (int64_t v = std::max<int64_t>(0, y - 1); v <= std::min(H - 1, y + 1); ++v)
+              for (int64_t u = std::max<int64_t>(0, x - 1); u <= std::min(W - 1, x + 1); ++u) {
+                const double weight = v == y && u == x ? 0 : v == y || u == x ? 1.0 / 6 : 1.0 / 12;
+                sum += weight * filled[static_cast<size_t>(v * W + u)];
+                weights += weight;
+              }
+            // Values are rounded to single precision, which is 6e-8 for those up to 1.
+            EXPECT_NEAR(filled[i], sum / weights, 3e-7) << H << " x " << W << ", " << share << (block ? " in one piece" : "");
+          }
+      }
 }
 
 TEST(Metrics, MuFidelity) {
