@@ -1,6 +1,9 @@
 // `actmatch explain` on the shipped classifier: the files, their content, and what the flags do.
 #include <algorithm>
+#include <atomic>
+#include <chrono>
 #include <set>
+#include <thread>
 
 #include "engine/image/decode.h"
 #include "engine/image/npy.h"
@@ -207,6 +210,29 @@ TEST(Explain, SaysWhenItGuessesThePreprocessing) {
   EXPECT_EQ(run.err.rfind("actmatch: no --preprocess given", 0), 0u) << run.err;
   const auto record = json_of(tmp / "out/dotted_disc/result.json");
   EXPECT_TRUE(record["class_name"].is_null());
+}
+
+// With threads that spin for long, two of them beside programs that keep every processor busy took 50 to 100 s; now 1 to 2.
+TEST(Explain, ThreadsOnABusyMachine) {
+  if (std::thread::hardware_concurrency() < 2) GTEST_SKIP() << "has one processor";
+  const TemporaryFolder tmp;
+  std::atomic<bool> done{false};
+  std::vector<std::thread> others;
+  for (unsigned i = 0; i < std::thread::hardware_concurrency(); ++i)
+    others.emplace_back([&] {
+      while (!done) continue;
+    });
+  const auto start = std::chrono::steady_clock::now();
+  Outcome run;
+  {
+    const Environment threads("OMP_NUM_THREADS", "2");
+    run = run_actmatch({"explain", shapes_model(), example("images/striped_star.png"), "--out", tmp / "out", "--threads", "2"});
+  }
+  const std::chrono::duration<double> seconds = std::chrono::steady_clock::now() - start;
+  done = true;
+  for (std::thread& other : others) other.join();
+  EXPECT_EQ(run.status, 0) << run.err;
+  EXPECT_LT(seconds.count(), 25);
 }
 
 TEST(Explain, InterruptLeavesNothingHalfDone) {

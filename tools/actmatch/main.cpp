@@ -4,6 +4,7 @@
 
 #include "tools/actmatch/commands.h"
 #include "tools/actmatch/console.h"
+#include "tools/actmatch/waiting.h"
 
 namespace actmatch::tool {
 
@@ -63,6 +64,7 @@ std::string footer(const std::string& example, const std::string& failure) {
 
 int main(int argc, char** argv) {
   using namespace actmatch::tool;
+  wait_briefly_if_busy(argv);
   CLI::App app("Which pixels made this classifier say that? Explains image classifiers in ONNX files by small, checked masks.", "actmatch");
   app.set_version_flag("--version", "actmatch " + actmatch::version());
   app.require_subcommand(1);
