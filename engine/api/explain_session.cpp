@@ -129,11 +129,14 @@ int32_t ExplainSession::top_label(const ExplainInput& input) const {
 }
 
 void ExplainSession::choose_method(const actmatch_explain_options& options) {
-  const std::string recipe = options.recipe ? options.recipe : "default";
+  // A map of all that speaks for the class lies on every object of it; where each shall have a mask of its own, one that contracts is
+  // better.
+  const bool main = !options.method || std::string(options.method) == kMainMethod;
+  const std::string recipe = options.recipe ? options.recipe : main && options.instances > 1 ? "one-mask" : "default";
   const std::string generator = options.generator ? options.generator : "";
   const bool trained = names_explainer(generator);
   const bool one_pass = trained && !options.method && !options.recipe && options.steps == 0;
-  method_ = load_method_recipe(options.method ? options.method : one_pass ? kAmortised : "", recipe);
+  method_ = one_pass ? load_method_recipe(kAmortised, "default") : load_method_recipe(options.method ? options.method : "", recipe);
   how_.method = method_.method;
   how_.options = nlohmann::ordered_json::object();
   if (method_.method == kMainMethod) {
@@ -172,8 +175,16 @@ void ExplainSession::make_explainer() {
         throw Error(ErrorCode::kInvalidArgument,
                     "the recipe '" + recipe_.name + "' begins from its own method; name another one, or an explainer's file");
       const std::shared_ptr<Method> method = make_method(*classifier_, first, false, explainer_opener(*model_, preprocess_)).method;
-      explainer_->optimiser()->begin_from([method](const Problem& problem) {
-        return std::move(method->run({&problem, 1}, 0, {}).front());
+      explainer_->optimiser()->begin_from([this, method](const Problem& problem) -> SoftMap {
+        try {
+          return std::move(method->run({&problem, 1}, 0, {}).front());
+        } catch (const Error& e) {  // networks without a plane inside have no Grad-CAM; the optimisation does without
+          if (e.code() != ErrorCode::kUnsupported || names_explainer(recipe_.generator.start)) throw;
+          how_.generator = name_of(recipe_.generator.kind);
+          SoftMap nothing;
+          nothing.logits.assign(static_cast<size_t>(problem.pixels(shape_)), 0.0f);
+          return nothing;
+        }
       });
     }
     return;

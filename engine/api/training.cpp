@@ -78,7 +78,7 @@ TrainingSession::TrainingSession(std::shared_ptr<ModelSession> model, const actm
   reading.method = "center", reading.recipe = nullptr;  // pictures are read and prepared; nothing is explained by it
   pictures_ = std::make_unique<ExplainSession>(model_, reading);
 
-  const std::string recipe = explain.recipe ? explain.recipe : "default";
+  const std::string recipe = explain.recipe ? explain.recipe : "one-mask";
   recipe_text_ = recipe_text_of(recipe);
   if (!explain.recipe) {  // what a soft mask shows changes smoothly with it: over many pictures that teaches a net faster
     Json changed = Json::parse(recipe_text_);

@@ -68,15 +68,18 @@ Classifier::Training Classifier::compile(int64_t batch, const std::vector<std::s
   return t;
 }
 
-Classifier::Training Classifier::compile_layers(int64_t batch, const std::vector<std::string>& layers) {
-  Training t{source_(batch, layers), {}, {}, nullptr};
-  t.ends = find_ends(t.graph);
+Classifier::Training& Classifier::layer_program(const std::vector<std::string>& layers) {
+  if (layer_program_.program && layers == layer_names_) return layer_program_;
+  layer_program_ = {};  // first, so that there is room
+  Training t{source_(1, layers), {}, {}, nullptr};
+  t.ends = decide(t.graph);
   for (const std::string& name : layers) {
     const ValueId v = t.graph.find(name);
     if (v == kNoValue || t.graph.value(v).kind != ValueKind::kActivation || t.graph.value(v).dtype != DType::kF32)
       throw Error(ErrorCode::kInvalidArgument, "the model has no layer '" + name + "'; 'actmatch inspect MODEL' lists the taps");
     t.taps.push_back(v);
   }
+  t.graph.set_outputs({t.ends.logits});
   drop_after(t.graph, t.ends.logits, t.taps);
   CompileOptions options;
   options.exposed = t.taps;
@@ -84,7 +87,9 @@ Classifier::Training Classifier::compile_layers(int64_t batch, const std::vector
   options.gradients.wanted = t.taps;
   options.gradients.wanted.push_back(t.ends.input);
   t.program = backend_.compile(t.graph, options);
-  return t;
+  layer_names_ = layers;
+  layer_program_ = std::move(t);
+  return layer_program_;
 }
 
 Classifier::Training Classifier::compile_training(int64_t batch, const std::vector<std::string>& taps, int64_t pictures) {
@@ -108,16 +113,19 @@ Classifier::Training& Classifier::gradient_program(int64_t batch) {
 
 size_t Classifier::program_bytes() const {
   size_t bytes = 0;
+  const auto add = [&](const Program& program) {
+    const MemoryReport report = program.memory();
+    bytes += report.arena_bytes + report.weight_bytes + report.exposed_bytes;
+  };
+  if (layer_program_.program) add(*layer_program_.program);
   for (const auto* programs : {&forward_programs_, &gradient_programs_})
-    for (const auto& [batch, training] : *programs) {
-      const MemoryReport report = training.program->memory();
-      bytes += report.arena_bytes + report.weight_bytes + report.exposed_bytes;
-    }
+    for (const auto& [batch, training] : *programs) add(*training.program);
   return bytes;
 }
 
 void Classifier::limit_batch(int64_t most) {
   max_batch_ = std::min(max_batch_, most);
+  layer_program_ = {};
   for (auto* programs : {&forward_programs_, &gradient_programs_}) programs->erase(programs->upper_bound(max_batch_), programs->end());
 }
 

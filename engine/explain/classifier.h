@@ -62,8 +62,9 @@ class Classifier {
   Training compile_training(int64_t batch, const std::vector<std::string>& taps, int64_t pictures = 1);
   // The same without taps, compiled once for each batch and kept.
   Training& gradient_program(int64_t batch);
-  // Gradients at the image and at `layers` (as they are in the graph, tokens not turned) from a seed at the logits.
-  Training compile_layers(int64_t batch, const std::vector<std::string>& layers);
+  // For one image: gradients at it and at `layers` (as they are in the graph, tokens not turned) from a seed at the logits. The latest is
+  // kept.
+  Training& layer_program(const std::vector<std::string>& layers);
   // Forward only, taps exposed.
   Training compile_forward(int64_t batch, const std::vector<std::string>& taps);
 
@@ -85,6 +86,8 @@ class Classifier {
   int64_t images_run_ = 0, gradients_run_ = 0;
   std::function<void()> before_batch_;
   std::map<int64_t, Training> forward_programs_, gradient_programs_;
+  std::vector<std::string> layer_names_;
+  Training layer_program_;
 };
 
 // A tap as the distances see it: C channels at P positions. Feature maps N,C,H,W as they are; tokens N,T,D with D as the channels.

@@ -110,6 +110,7 @@ const char* name_of(kernels::TapDistance kind) {
 
 void Recipe::use_generator(GeneratorKind kind) {
   generator.kind = kind;
+  if (kind != GeneratorKind::kGrid) generator.start.clear();  // only a grid can be set to a map
   if (const auto it = learning_rates.find(kind); it != learning_rates.end()) learning_rate = it->second;
 }
 

@@ -65,8 +65,8 @@ struct Recipe {
   void use_generator(GeneratorKind kind);
 };
 
-// "default", "paper", or the path of a JSON file. `robust`: the recipe's "robust" object is merged over it. Throws kNotFound for an unknown
-// name (listing the names), kFormat naming the key that is wrong.
+// "default", another built-in recipe (recipes/), or the path of a JSON file. `robust`: the recipe's "robust" object is merged over it.
+// Throws kNotFound for an unknown name (listing the names), kFormat naming the key that is wrong.
 Recipe load_recipe(const std::string& name_or_path, bool robust);
 Recipe recipe_from_json(const std::string& text, const std::string& origin, bool robust);
 std::vector<std::string> recipe_names();

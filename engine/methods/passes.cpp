@@ -120,7 +120,7 @@ Layer find_layer(Classifier& classifier, const Problem& problem, const std::stri
   }
   if (names.empty())
     throw Error(ErrorCode::kUnsupported, "the model has no feature map or tokens inside; this method needs a layer laid out in the plane");
-  Classifier::Training net = classifier.compile_layers(1, names);
+  Classifier::Training& net = classifier.layer_program(names);
   backend.upload(net.program->data(net.ends.input), problem.x.data(), problem.x.size());
   net.program->forward();
   std::vector<float> seed(static_cast<size_t>(shape.classes), 0.0f);

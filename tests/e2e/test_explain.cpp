@@ -149,6 +149,7 @@ TEST(Explain, SeveralInstancesDoNotOverlap) {
               second = read_image(tmp / "out/two_of_one_class/instance_2/mask.png");
   for (size_t i = 0; i < first.rgb.size(); ++i) ASSERT_FALSE(first.rgb[i] && second.rgb[i]) << i;
   EXPECT_EQ(json_of(tmp / "out/two_of_one_class/instance_2/result.json")["instance"], 2);
+  EXPECT_EQ(json_of(tmp / "out/two_of_one_class/result.json")["recipe"], "one-mask") << "the default would mark both objects at once";
   EXPECT_EQ(run_actmatch({"verify", tmp / "out/two_of_one_class/instance_2/result.json"}).status, 0);
   // Explaining again with one instance takes the second one away.
   ASSERT_EQ(run_actmatch(quick_explain(example("images/two_of_one_class.png"), tmp / "out", {"--quiet"})).status, 0);

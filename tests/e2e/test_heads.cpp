@@ -230,6 +230,43 @@ TEST(Inputs, OwnNormalisationIsSaid) {
   EXPECT_EQ(json_of(tmp / "out/striped_star/result.json")["preprocess"]["preset"], "raw");
 }
 
+// A net of matrix products has no layer laid out in the plane, so no Grad-CAM: the optimisation begins from nothing.
+TEST(Inputs, NoPlaneInside) {
+  const TemporaryFolder tmp;
+  onnx::ModelProto proto;
+  proto.ParseFromString(contents(shapes_model()));
+  onnx::GraphProto& graph = *proto.mutable_graph();
+  const std::string input = graph.input(0).name(), output = graph.output(0).name();
+  graph.clear_node();
+  graph.clear_initializer();
+  graph.clear_value_info();
+  auto& flatten = *graph.add_node();
+  flatten.set_op_type("Flatten");
+  flatten.add_input(input);
+  flatten.add_output("flat");
+  auto& product = *graph.add_node();
+  product.set_op_type("MatMul");
+  product.add_input("flat");
+  product.add_input("weights");
+  product.add_output(output);
+  const int64_t classes = 12;
+  auto& weights = *graph.add_initializer();
+  weights.set_name("weights");
+  weights.set_data_type(onnx::TensorProto::FLOAT);
+  weights.add_dims(3 * 96 * 96);
+  weights.add_dims(classes);
+  for (int64_t i = 0; i < 3 * 96 * 96 * classes; ++i) weights.add_float_data(static_cast<float>((i * 7919 % 101) - 50) / 5000.0f);
+  std::ofstream(tmp / "flat.onnx", std::ios::binary) << proto.SerializeAsString();
+  const Outcome run = run_actmatch({"explain", tmp / "flat.onnx", example("images/striped_star.png"), "--preprocess", "imagenet", "--out",
+                                    tmp / "out", "--steps", "10", "--tile", "24", "--threads", "1"});
+  ASSERT_EQ(run.status, 0) << run.err;
+  EXPECT_EQ(json_of(tmp / "out/striped_star/result.json")["generator"], "grid");
+  const Outcome refused = run_actmatch({"explain", tmp / "flat.onnx", example("images/striped_star.png"), "--preprocess", "imagenet",
+                                        "--out", tmp / "out2", "--method", "gradcam"});
+  EXPECT_EQ(refused.status, 1);
+  EXPECT_NE(refused.err.find("no feature map"), std::string::npos) << refused.err;
+}
+
 TEST(Heads, OtherOutputs) {
   const TemporaryFolder tmp;
   Net net;

@@ -63,7 +63,7 @@ TEST_F(Methods, RecipesChooseAndSetThem) {
 
 // The optimisation from another method's map: both are paid for, and what cannot be begun from is said.
 TEST_F(Methods, AnOptimisationBeginsFromAnothersMap) {
-  const Outcome run = explain({"--recipe", "heatmap", "--steps", "10"});
+  const Outcome run = explain({"--steps", "10"});
   ASSERT_EQ(run.status, 0) << run.err;
   EXPECT_EQ(record()["generator"], "grid from gradcam");
   EXPECT_EQ(record()["cost"]["forward"], 41) << "four passes a step, and Grad-CAM's";

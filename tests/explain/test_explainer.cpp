@@ -8,7 +8,7 @@ namespace {
 
 // The built-in recipe with fewer steps, for speed.
 Recipe short_recipe(int64_t steps) {
-  Recipe r = load_recipe("default", false);
+  Recipe r = load_recipe("one-mask", false);
   r.steps = steps;
   return r;
 }

@@ -21,13 +21,13 @@ std::string refusal(const std::string& text, bool robust = false) {
 
 TEST(Recipe, BuiltInOnesParse) {
   const auto names = recipe_names();
-  EXPECT_EQ(names, (std::vector<std::string>{"default", "heatmap", "paper", "ranking"}));
+  EXPECT_EQ(names, (std::vector<std::string>{"default", "one-mask", "paper", "ranking"}));
   for (const std::string& name : names)
     for (bool robust : {false, true}) EXPECT_EQ(load_recipe(name, robust).name, name);
 }
 
-TEST(Recipe, DefaultUsesRandomBackgroundsOnlyWhenRobust) {
-  const Recipe plain = load_recipe("default", false), robust = load_recipe("default", true);
+TEST(Recipe, OneMaskUsesRandomBackgroundsOnlyWhenRobust) {
+  const Recipe plain = load_recipe("one-mask", false), robust = load_recipe("one-mask", true);
   EXPECT_EQ(plain.weights.rob, 0);
   EXPECT_EQ(plain.robust_backgrounds, 0);
   EXPECT_GT(robust.weights.rob, 0);

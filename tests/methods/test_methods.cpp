@@ -39,7 +39,7 @@ Json quick(const std::string& name) {
   if (name == "amortised") return {{"generator", "any.onnx"}};
   Json options = Json::object();
   if (name == kMainMethod) {
-    options = Json::parse(built_in_recipe("default"));
+    options = Json::parse(built_in_recipe("one-mask"));
     options["steps"] = 8;
   }
   return options;

@@ -95,7 +95,7 @@ void add_evaluate(CLI::App& app, Action& action) {
       "JSON file with variants and seeds: {\"method\": NAME, \"recipe\": NAME, \"each\": {FIELD: [values]}, \"grid\": {FIELD: [values]}, "
       "\"seeds\": [numbers]}");
   c->add_flag("--retry", o.retry, "try again what failed or could not be read in an earlier run");
-  c->add_option("--recipe", o.explain.recipe, "of activation matching: 'default', 'heatmap', 'ranking', 'paper', or a JSON file");
+  c->add_option("--recipe", o.explain.recipe, "of activation matching: 'default', 'ranking', 'one-mask', 'paper', or a JSON file");
   c->add_option(
        "--generator", o.explain.generator,
        "of activation matching: csae, unet or grid (default: the recipe's); or the file of an explainer ('actmatch train') for the "

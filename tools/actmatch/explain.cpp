@@ -218,7 +218,7 @@ void add_explain(CLI::App& app, Action& action) {
   c->add_option("--method", o.method,
                 "what ranks the pixels: " + method_names() + " (default: the recipe's, otherwise activation-matching)");
   c->add_option("--recipe", o.recipe,
-                "the method's options: 'default', another built-in recipe such as 'heatmap' or 'paper', or a JSON file");
+                "the method's options: 'default', another built-in recipe such as 'ranking' or 'paper', or a JSON file");
   c->add_option("--generator", o.generator,
                 "of activation matching: csae, unet or grid (default: the recipe's); or the file of an explainer ('actmatch train'), which "
                 "answers in one forward pass, and with --steps is where the optimisation begins")
@@ -231,7 +231,9 @@ void add_explain(CLI::App& app, Action& action) {
   add_model_flags(*c, flags->choices);
   add_preprocess_flags(*c, o);
   add_criterion_flags(*c, o);
-  c->add_option("--instances", o.instances, "explain up to N objects of the class, each with a mask of its own")
+  c->add_option(
+       "--instances", o.instances,
+       "explain up to N objects of the class, each with a mask of its own (from 2 on by the recipe 'one-mask', unless one is named)")
       ->capture_default_str()
       ->check(CLI::Range(1, 1000));
   c->add_option(

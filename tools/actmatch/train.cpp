@@ -99,7 +99,8 @@ void add_train(CLI::App& app, Action& action) {
       ->capture_default_str()
       ->check(CLI::Range(0.0, 1e9));
   c->add_flag("--resume", o.resume, "go on from the checkpoint; what comes out is what would have come without the break");
-  c->add_option("--recipe", o.explain.recipe, "the objective: 'default', another recipe of activation matching, or a JSON file");
+  c->add_option("--recipe", o.explain.recipe,
+                "the objective: a recipe of activation matching, or a JSON file (default: one-mask with soft masks)");
   c->add_option("--seed", o.explain.seed, "of first weights, order, areas and backgrounds")->capture_default_str();
   add_device_flags(*c, flags->device);
   add_precision_flag(*c, flags->device);
