@@ -24,8 +24,8 @@ TEST(Sweep, OneFieldAtATimeAndAllCombinations) {
 
 TEST(Sweep, ChangesReachTheRecipe) {
   const Sweep sweep = parse_sweep(R"({"grid": {"weights.act": [0], "steps": [7]}})", "s");
-  const Recipe before = recipe_from_json(built_in_recipe("default"), "default", false);
-  const Recipe after = recipe_from_json(apply_changes(built_in_recipe("default"), sweep.variants[1]), "variant", false);
+  const Recipe before = recipe_from_json(built_in_recipe("one-mask"), "one-mask", false);
+  const Recipe after = recipe_from_json(apply_changes(built_in_recipe("one-mask"), sweep.variants[1]), "variant", false);
   EXPECT_NE(before.weights.act, 0);
   EXPECT_EQ(after.weights.act, 0);
   EXPECT_EQ(after.steps, 7);
@@ -48,9 +48,9 @@ TEST(Sweep, MistakesAreNamed) {
   expect_error(ErrorCode::kFormat, {"more than 10000"}, [&] { parse_sweep(wide + "}}", "s.json"); });
   // A field that is none is found by the recipe's own reader; one that leads through a number is found before.
   const Sweep odd = parse_sweep(R"({"each": {"steps.more": [1], "weights.nonsense": [1]}})", "s");
-  expect_error(ErrorCode::kFormat, {"steps.more", "'steps'"}, [&] { apply_changes(built_in_recipe("default"), odd.variants[1]); });
+  expect_error(ErrorCode::kFormat, {"steps.more", "'steps'"}, [&] { apply_changes(built_in_recipe("one-mask"), odd.variants[1]); });
   expect_error(ErrorCode::kFormat, {"nonsense"},
-               [&] { recipe_from_json(apply_changes(built_in_recipe("default"), odd.variants[2]), "variant", false); });
+               [&] { recipe_from_json(apply_changes(built_in_recipe("one-mask"), odd.variants[2]), "variant", false); });
 }
 
 }  // namespace

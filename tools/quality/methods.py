@@ -1,10 +1,11 @@
 #!/usr/bin/env python3
 """The methods' table: runs `actmatch evaluate` (or goes on with an earlier run) and writes means over the pictures as a Markdown table.
 
-    tools/quality/methods.py build/actmatch MODEL --images DIR|MANIFEST.csv --out RUN [--methods LIST] [--write FILE.md] [-- flags of evaluate]
+    tools/quality/methods.py build/actmatch MODEL --images DIR|MANIFEST.csv --out RUN [--methods LIST] [--write FILE.md] [--block NAME] [-- flags of evaluate]
 
-The best figure of each column is bold; the controls (center, random) do not look at the picture. With --write the table replaces what stands
-between `<!-- NAME -->` and `<!-- end of NAME -->` in the file, NAME being the model's; without, it is printed. The exit status is that of evaluate.
+The best figure of each column is bold; the controls (center, random) do not look at the picture. Only pictures that every method has a result for
+count. With --write the table replaces what stands between `<!-- NAME -->` and `<!-- end of NAME -->` in the file (NAME: the model's, unless --block
+gives another); without, it is printed. The exit status is that of evaluate.
 """
 import argparse
 import collections
@@ -30,9 +31,15 @@ def table(run):
         for line in file.read_text().splitlines():
             r = json.loads(line)
             if r["status"] == "ok":
-                records[r["method"] + (":" + pathlib.Path(r["variant"]).stem if r["variant"] else "")].append(r)
+                variant = r["variant"].split("/")[-1].removesuffix(".json")
+                records[r["method"] + (":" + variant if variant else "")].append(r)
     if not records:
         sys.exit(f"methods.py: {run} holds no results; look at what evaluate has said")
+    everywhere = set.intersection(*({(r["image"], r["class"]) for r in of_method} for of_method in records.values()))
+    if not everywhere:
+        sys.exit(f"methods.py: no picture in {run} has a result of every method; run the same command again to go on")
+    for name in records:
+        records[name] = [r for r in records[name] if (r["image"], r["class"]) in everywhere]
     means = {}
     for name, of_method in records.items():
         means[name] = {}
@@ -62,8 +69,9 @@ def main():
     p.add_argument("model", type=pathlib.Path)
     p.add_argument("--images", required=True)
     p.add_argument("--out", required=True, type=pathlib.Path)
-    p.add_argument("--methods", default="all,activation-matching:ranking")
+    p.add_argument("--methods", default="all,activation-matching:ranking,activation-matching:one-mask")
     p.add_argument("--write", type=pathlib.Path)
+    p.add_argument("--block")
     own, flags = sys.argv[1:], []
     if "--" in own:
         own, flags = own[:own.index("--")], own[own.index("--") + 1:]
@@ -75,7 +83,8 @@ def main():
     if not a.write:
         print(text, end="")
         sys.exit(done.returncode)
-    begin, end = f"<!-- {a.model.stem} -->\n", f"<!-- end of {a.model.stem} -->\n"
+    block = a.block or a.model.stem
+    begin, end = f"<!-- {block} -->\n", f"<!-- end of {block} -->\n"
     page = a.write.read_text() if a.write.exists() else ""
     if begin in page:
         page = page[:page.index(begin)] + begin + text + page[page.index(end):]

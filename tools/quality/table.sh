@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Every row of the quality table for one classifier: recipe `default` with each generator, and `paper`, at both operating points.
+# Every row of the quality table for one classifier: recipes `default`, `one-mask` with each generator, and `paper`, at both operating points.
 #   tools/quality/table.sh ACTMATCH MODEL.onnx PREPROCESS IMAGES OUT [flags of quality.py or explain]
 # IMAGES is a folder of photos with annotations.json. The `paper` recipe takes 880 steps of a U-Net at the full
 # size of the picture, which is long on a CPU: start with `--limit 3`.
@@ -21,6 +21,7 @@ row() {  # NAME FLAGS...
 }
 mkdir -p "$out"
 for point in "" --robust; do
-  for generator in grid csae unet; do row "default-$generator$point" --recipe default --generator "$generator" $point "$@"; done
+  row "default$point" --recipe default $point "$@"
+  for generator in grid csae unet; do row "one-mask-$generator$point" --recipe one-mask --generator "$generator" $point "$@"; done
   row "paper-unet$point" --recipe paper $point "$@"
 done
