@@ -69,7 +69,7 @@ TEST(ChooseBatch, OneWhereTheDeviceDoesNotTell) {
 class OnALimitedDevice : public testing::Test {
  protected:
   OnALimitedDevice() : gpu_(cpu()), source_(conv_classifier(kSize)), classifier_(gpu_, source_) {
-    recipe_ = load_recipe("default", false);
+    recipe_ = load_recipe("one-mask", false);
     recipe_.steps = 3;
     for (uint32_t i = 0; i < 12; ++i) {
       ExplainInput input;
