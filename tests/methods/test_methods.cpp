@@ -276,6 +276,7 @@ TEST(Methods, RecipesAndNames) {
   EXPECT_EQ(made.options["tv"], 10.0) << "what the recipe leaves out keeps its default";
   EXPECT_EQ(make_method(classifier, load_method_recipe("", "extremal-quick"), false).options["steps"], 200);
   EXPECT_EQ(make_method(classifier, load_method_recipe("rise", "rise-quick"), false).options["masks"], 1000);
+  EXPECT_EQ(make_method(classifier, load_method_recipe("marc", "marc-quick"), false).options["backgrounds"], Json({"mean"}));
   expect_error(ErrorCode::kNotFound, {"'grad'", "gradcam", "smoothgrad"}, [] { load_method_recipe("grad", "default"); });
   expect_error(ErrorCode::kNotFound, {"'nothing'", "paper", "marc-vit"}, [] { load_method_recipe("gradcam", "nothing"); });
   expect_error(ErrorCode::kInvalidArgument, {"marc-vit", "'marc'", "'gradcam'"}, [] { load_method_recipe("gradcam", "marc-vit"); });
