@@ -129,12 +129,12 @@ int32_t ExplainSession::top_label(const ExplainInput& input) const {
 }
 
 void ExplainSession::choose_method(const actmatch_explain_options& options) {
-  // A map of all that speaks for the class lies on every object of it; where each shall have a mask of its own, one that contracts is
-  // better.
-  const bool main = !options.method || std::string(options.method) == kMainMethod;
-  const std::string recipe = options.recipe ? options.recipe : main && options.instances > 1 ? "one-mask" : "default";
   const std::string generator = options.generator ? options.generator : "";
   const bool trained = names_explainer(generator);
+  // A map of all that speaks for the class lies on every object of it; where each shall have a mask of its own, one that contracts is
+  // better. An explainer has learned that one's objective.
+  const bool main = !options.method || std::string(options.method) == kMainMethod;
+  const std::string recipe = options.recipe ? options.recipe : main && (options.instances > 1 || trained) ? "one-mask" : "default";
   const bool one_pass = trained && !options.method && !options.recipe && options.steps == 0;
   method_ = one_pass ? load_method_recipe(kAmortised, "default") : load_method_recipe(options.method ? options.method : "", recipe);
   how_.method = method_.method;

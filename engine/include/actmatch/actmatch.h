@@ -140,7 +140,7 @@ ACTMATCH_API actmatch_status actmatch_methods_json(const char** json);
 typedef struct actmatch_explain_options {
   size_t struct_size;
   const char* recipe;     /* name of a built-in recipe or path of a JSON file, with the method's options; default "default",
-                           * with several instances "one-mask" */
+                           * with several instances or a trained explainer "one-mask" */
   const char* generator;  /* "csae", "unet", "grid", of activation matching alone; default: the recipe's. Or the file of a trained explainer
                              (actmatch_train): with no method, recipe and steps given it answers in one forward pass (the method
                              "amortised"), otherwise activation matching begins from its answer */
