@@ -249,7 +249,7 @@ TEST(Inputs, NoPlaneInside) {
   product.add_input("flat");
   product.add_input("weights");
   product.add_output(output);
-  const int64_t classes = 12;
+  const int64_t classes = 10;
   auto& weights = *graph.add_initializer();
   weights.set_name("weights");
   weights.set_data_type(onnx::TensorProto::FLOAT);

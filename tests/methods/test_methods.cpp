@@ -138,6 +138,22 @@ TEST(Methods, GradCamByHand) {
   expect_error(ErrorCode::kInvalidArgument, {"'nowhere'"}, [&] { map_of(classifier, problem, "gradcam", {{"layer", "nowhere"}}); });
 }
 
+// Where labels are decided one by one, the gradient is the label's that is explained: the map is that of the class in the same net.
+TEST(Methods, GradCamFollowsTheLabel) {
+  const GraphSource source = conv_classifier(8), labels = [&](int64_t batch, const std::vector<std::string>&keep) {
+    Graph g = source(batch, keep);
+    g.set_outputs({g.add_node("p", UnaryAttrs{UnaryKind::kSigmoid}, {g.outputs()[0]})});
+    return g;
+  };
+  Classifier classes(cpu(), source);
+  const std::vector<float> x = noise_image(classes.shape(), 6);
+  for (const int32_t label : {0, 1, 2, 3}) {
+    Classifier one(cpu(), labels, Head::kSigmoid, label);
+    const std::vector<float> map = map_of(one, problem_for(one, x, 0.0f, {}, 1), "gradcam").logits;
+    EXPECT_EQ(map, map_of(classes, problem_for(classes, x, 0.0f, {}, label), "gradcam").logits) << label;
+  }
+}
+
 TEST(Methods, OptiCamRaisesTheScore) {
   Classifier classifier(cpu(), conv_classifier(8, UnaryKind::kSoftplus));
   const Problem problem = problem_for(classifier, noise_image(classifier.shape(), 8), 0.0f);
