@@ -53,10 +53,10 @@ ACTMATCH_INLINE void add_terms(T* M, T* Z, const T* kernel, const T* cells, T c,
 }
 
 template <class T>
-ACTMATCH_INLINE void add_gradients(T* sum, const T* dM, const T* M, const T* Z, const T* kernel, const T* cells, T c, int64_t W) {
+ACTMATCH_INLINE void add_gradients(T* sum, const T* dM_over_Z, const T* M, const T* kernel, const T* cells, T c, int64_t W) {
   for (int64_t x = 0; x < W; ++x) {
     const T t = kernel[x] * cells[x];
-    sum[x] += dM[x] * kernel[x] * exp_vec(c * (t - 1)) / Z[x] * (1 + c * (t - M[x]));
+    sum[x] += dM_over_Z[x] * kernel[x] * exp_vec(c * (t - 1)) * (1 + c * (t - M[x]));
   }
 }
 
@@ -66,13 +66,13 @@ ACTMATCH_MULTIVERSION void terms_of_row(float* M, float* Z, const float* kernel,
 void terms_of_row(double* M, double* Z, const double* kernel, const double* cells, double c, int64_t W) {
   add_terms(M, Z, kernel, cells, c, W);
 }
-ACTMATCH_MULTIVERSION void gradients_of_row(float* sum, const float* dM, const float* M, const float* Z, const float* kernel,
-                                            const float* cells, float c, int64_t W) {
-  add_gradients(sum, dM, M, Z, kernel, cells, c, W);
+ACTMATCH_MULTIVERSION void gradients_of_row(float* sum, const float* dM_over_Z, const float* M, const float* kernel, const float* cells,
+                                            float c, int64_t W) {
+  add_gradients(sum, dM_over_Z, M, kernel, cells, c, W);
 }
-void gradients_of_row(double* sum, const double* dM, const double* M, const double* Z, const double* kernel, const double* cells, double c,
+void gradients_of_row(double* sum, const double* dM_over_Z, const double* M, const double* kernel, const double* cells, double c,
                       int64_t W) {
-  add_gradients(sum, dM, M, Z, kernel, cells, c, W);
+  add_gradients(sum, dM_over_Z, M, kernel, cells, c, W);
 }
 
 }  // namespace
@@ -109,6 +109,8 @@ void smooth_max_backward_ref(T* da, const T* dM, const T* M, const T* Z, const T
   const T c = static_cast<T>(shape.coldness);
   std::vector<double> total(static_cast<size_t>(B * h * w), 0.0);
   std::vector<T> sums(static_cast<size_t>((2 * R + 1) * W));  // of the rows of one cell row, for each u
+  std::vector<T> dM_over_Z(static_cast<size_t>(B * H * W));   // once a pixel: every cell of its window divides by Z
+  for (size_t i = 0; i < dM_over_Z.size(); ++i) dM_over_Z[i] = dM[i] / Z[i];
   for (int64_t v = -R; v <= R; ++v) {
     spread.set_kernel(table, v);
     for (int64_t b = 0; b < B; ++b)
@@ -120,11 +122,15 @@ void smooth_max_backward_ref(T* da, const T* dM, const T* M, const T* Z, const T
         for (int64_t y = top; y < bottom; ++y)
           for (int64_t u = -R; u <= R; ++u) {
             const int64_t at = (b * H + y) * W;
-            gradients_of_row(sums.data() + (u + R) * W, dM + at, M + at, Z + at, spread.kernel_of(y - top, u), spread.cells_of(u), c, W);
+            gradients_of_row(sums.data() + (u + R) * W, dM_over_Z.data() + at, M + at, spread.kernel_of(y - top, u), spread.cells_of(u), c,
+                             W);
           }
         for (int64_t u = -R; u <= R; ++u)
-          for (int64_t x = std::max<int64_t>(0, -u * step); x < std::min(W, (w - u) * step); ++x)
-            total[static_cast<size_t>((b * h + gy) * w + x / step + u)] += static_cast<double>(sums[static_cast<size_t>((u + R) * W + x)]);
+          for (int64_t g = std::max<int64_t>(0, u); g < std::min(w, (W + step - 1) / step + u); ++g) {  // pixels of cell g - u see it
+            const T* sum = sums.data() + (u + R) * W;
+            double& of_cell = total[static_cast<size_t>((b * h + gy) * w + g)];
+            for (int64_t x = (g - u) * step; x < std::min(W, (g - u + 1) * step); ++x) of_cell += static_cast<double>(sum[x]);
+          }
       }
   }
   for (size_t i = 0; i < total.size(); ++i) da[i] = static_cast<T>(total[i]);

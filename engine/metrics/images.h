@@ -25,11 +25,12 @@ std::vector<int64_t> ranking(const std::vector<float>& soft);
 template <class Mask>
 void blend_into(float* out, const std::vector<float>& x, const Mask& mask, const std::vector<float>& background, bool complement = false) {
   const size_t pixels = mask.size();
-  for (size_t i = 0; i < x.size(); ++i) {
-    const auto m = static_cast<float>(mask[i % pixels]);
-    const float keep = complement ? 1.0f - m : m;
-    out[i] = keep * x[i] + (1.0f - keep) * background[i];
-  }
+  for (size_t plane = 0; plane < x.size(); plane += pixels)
+    for (size_t i = 0; i < pixels; ++i) {
+      const auto m = static_cast<float>(mask[i]);
+      const float keep = complement ? 1.0f - m : m;
+      out[plane + i] = keep * x[plane + i] + (1.0f - keep) * background[plane + i];
+    }
 }
 
 // Random background number k [C, H, W], in turn of these kinds: for each pixel and channel mu + sigma N(0, 1), the mean and deviation of

@@ -50,16 +50,17 @@ std::vector<double> mufidelity(Classifier& classifier, const MetricInput& in, Js
   const ClassifierShape& shape = classifier.shape();
   const int64_t H = shape.height, W = shape.width;
   const std::vector<float> baseline = fill_image(shape, problem, fill);
+  std::vector<int64_t> cell_of;
+  for (int64_t i = 0; i < H * W; ++i) cell_of.push_back(i / W * grid / H * grid + i % W * grid / W);
   std::vector<double> sums;
   HardMask removed(in.soft.size());
   const std::vector<float> z = logits_of_images(classifier, subsets, [&](float* image, int64_t s) {
     double sum = 0;
     const std::vector<double> uniforms = metric_uniforms(4, static_cast<uint32_t>(s), static_cast<size_t>(grid * grid));
-    for (int64_t i = 0; i < H * W; ++i) {
-      const int64_t cell = i / W * grid / H * grid + i % W * grid / W;
-      const bool gone = uniforms[static_cast<size_t>(cell)] < share;
-      removed[static_cast<size_t>(i)] = gone;
-      if (gone) sum += in.soft[static_cast<size_t>(i)];
+    for (size_t i = 0; i < removed.size(); ++i) {
+      const bool gone = uniforms[static_cast<size_t>(cell_of[i])] < share;
+      removed[i] = gone;
+      if (gone) sum += in.soft[i];
     }
     sums.push_back(sum);
     blend_into(image, problem.x, removed, baseline, true);

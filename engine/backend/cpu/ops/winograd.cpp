@@ -75,9 +75,10 @@ bool Winograd::available() { return __builtin_cpu_supports("avx2") && __builtin_
 // Measured on Zen 3 in ResNet-18's step, one thread, two images, forward and backward together, against oneDNN's direct code: 2.5 times as
 // fast with 64 channels of 56x56, 3 times with 128 of 28x28, twice with 256 of 14x14 (the border tiles reach beyond the image), 1.8 times
 // with 512 of 7x7, where 36 MiB of weights come from memory each time. Fewer tiles than those eight share the weights too little. With
-// AVX-512, where oneDNN's direct code has twice the lanes, the step still takes two thirds of the time (docs/measured/speed.md).
+// AVX-512, where oneDNN's direct code has twice the lanes, the step still takes two thirds of the time (docs/measured/speed.md). With 16
+// channels the transforms weigh more: SqueezeNet, two of whose layers have 16 inputs and 64 outputs of 55x55, takes 6 % less as a whole.
 bool Winograd::pays(const WinogradShape& s) {
-  constexpr int64_t kFewestChannels = 32, kFewestTiles = 8;
+  constexpr int64_t kFewestChannels = 16, kFewestTiles = 8;
   const int64_t tiles = s.N * ((s.out_h + kOut - 1) / kOut) * ((s.out_w + kOut - 1) / kOut);
   return available() && s.C % kLanes == 0 && s.K % kLanes == 0 && s.C >= kFewestChannels && s.K >= kFewestChannels && tiles >= kFewestTiles;
 }
