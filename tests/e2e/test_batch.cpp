@@ -158,17 +158,20 @@ TEST(Batch, IsChosenFromTheMemoryOfTheDevice) {
 }
 
 TEST(Batch, OutOfMemoryHalvesItAndGoesOn) {
-  const TemporaryFolder tmp;
-  ASSERT_EQ(run_actmatch(explain(tmp / "cpu", images(), kOnePass)).status, 0);
-  const Environment module("ACTMATCH_MODULE_PATH", module_folder("fake_gpu"));
-  const Environment memory("ACTMATCH_FAKE_GPU_BYTES", "20000000"), device("ACTMATCH_FAKE_GPU_BATCH", "1");
-  const Outcome run = run_actmatch(explain(tmp / "gpu", images(), {"--batch", "5", "--recipe", "one-mask"}));
-  EXPECT_EQ(run.status, 0) << run.err;
-  EXPECT_NE(run.err.find("actmatch: the device's memory does not hold 5 pictures at once; going on with 2\n"), std::string::npos)
-      << run.err;
-  expect_same_masks(tmp / "cpu", tmp / "gpu");
-  EXPECT_LE(json_of(tmp / "gpu/dotted_disc/result.json")["batch"].get<int>(), 2);
-  EXPECT_NE(run.out.find("5 of 5 pictures explained"), std::string::npos) << run.out;
+  const Environment module("ACTMATCH_MODULE_PATH", module_folder("fake_gpu")), device("ACTMATCH_FAKE_GPU_BATCH", "1");
+  for (const auto& [recipe, bytes] : {std::pair{"one-mask", "20000000"}, {"default", "40000000"}}) {
+    SCOPED_TRACE(recipe);
+    const TemporaryFolder tmp;
+    ASSERT_EQ(run_actmatch(explain(tmp / "cpu", images(), {"--quiet", "--recipe", recipe})).status, 0);
+    const Environment memory("ACTMATCH_FAKE_GPU_BYTES", bytes);
+    const Outcome run = run_actmatch(explain(tmp / "gpu", images(), {"--batch", "5", "--recipe", recipe}));
+    EXPECT_EQ(run.status, 0) << run.err;
+    EXPECT_NE(run.err.find("actmatch: the device's memory does not hold 5 pictures at once; going on with 2\n"), std::string::npos)
+        << run.err;
+    expect_same_masks(tmp / "cpu", tmp / "gpu");
+    EXPECT_LE(json_of(tmp / "gpu/dotted_disc/result.json")["batch"].get<int>(), 2);
+    EXPECT_NE(run.out.find("5 of 5 pictures explained"), std::string::npos) << run.out;
+  }
 }
 
 TEST(Batch, WhereNotEvenOneFitsTheRunEnds) {
