@@ -46,30 +46,40 @@ ACTMATCH_INLINE void store(Element* to, const Vector& v) {
   std::memcpy(to, &v, sizeof(v));
 }
 
-// A row of outputs of kWidth channels. `place` is the winner's number in its window, row by row; the first of equal ones wins.
+// One output of kWidth channels: the rows and columns of its window that lie inside of the plane. The first of equal ones wins.
+template <int kWidth, bool kPlaces>
+ACTMATCH_INLINE void forward_window(float* y, uint8_t* place, const float* window, const Geometry& g, int64_t kernel_w, int64_t first_row,
+                                    int64_t last_row, int64_t first, int64_t last) {
+  using L = Lanes<kWidth>;
+  typename L::Values best, value;
+  load(best, window + (first_row * g.W + first) * g.position);
+  typename L::Numbers at = typename L::Numbers{} + static_cast<int32_t>(first_row * kernel_w + first);
+  for (int64_t row = first_row; row < last_row; ++row)
+    for (int64_t column = first; column < last; ++column) {
+      load(value, window + (row * g.W + column) * g.position);
+      const auto greater = value > best;
+      best = greater ? value : best;
+      if constexpr (kPlaces) at = greater ? typename L::Numbers{} + static_cast<int32_t>(row * kernel_w + column) : at;
+    }
+  store(y, best);
+  if constexpr (kPlaces) store(place, __builtin_convertvector(__builtin_convertvector(at, typename L::Halves), typename L::Bytes));
+}
+
+// A row of outputs of kWidth channels. `place` is the winner's number in its window, row by row.
 template <int kWidth, bool kPlaces>
 ACTMATCH_INLINE void forward_row(float* y, uint8_t* place, const float* x, const Geometry& g, int64_t oy) {
-  using L = Lanes<kWidth>;
   const int64_t top = oy * g.stride_h - g.pad_h, first_row = std::max<int64_t>(0, -top), last_row = std::min(g.kernel_h, g.H - top);
+  const bool three = g.kernel_h == 3 && g.kernel_w == 3 && first_row == 0 && last_row == 3;  // nearly all: worth loops without counters
   for (int64_t ox = 0; ox < g.out_w; ++ox) {
     const int64_t left = ox * g.stride_w - g.pad_w, first = std::max<int64_t>(0, -left), last = std::min(g.kernel_w, g.W - left);
     const float* window = x + (top * g.W + left) * g.position;
-    typename L::Values best, value;
-    load(best, window + (first_row * g.W + first) * g.position);
-    typename L::Numbers at = typename L::Numbers{} + static_cast<int32_t>(first_row * g.kernel_w + first);
-    for (int64_t row = first_row; row < last_row; ++row) {
-      const float* pixel = window + (row * g.W + first) * g.position;
-      for (int64_t column = first; column < last; ++column, pixel += g.position) {
-        load(value, pixel);
-        const auto greater = value > best;
-        best = greater ? value : best;
-        if constexpr (kPlaces) at = greater ? typename L::Numbers{} + static_cast<int32_t>(row * g.kernel_w + column) : at;
-      }
-    }
     const int64_t out = oy * g.out_w + ox;
-    store(y + out * g.out_position, best);
-    if constexpr (kPlaces)
-      store(place + out * kWidth, __builtin_convertvector(__builtin_convertvector(at, typename L::Halves), typename L::Bytes));
+    float* to = y + out * g.out_position;
+    uint8_t* winner = kPlaces ? place + out * kWidth : nullptr;
+    if (three && first == 0 && last == 3)
+      forward_window<kWidth, kPlaces>(to, winner, window, g, 3, 0, 3, 0, 3);
+    else
+      forward_window<kWidth, kPlaces>(to, winner, window, g, g.kernel_w, first_row, last_row, first, last);
   }
 }
 
