@@ -90,7 +90,7 @@ pack() {
   done
   [[ -f "$data/labels/imagenet1000.txt" ]] && cp "$data/labels/imagenet1000.txt" "$out/data/models/${model%.onnx}.labels.txt"
   local file
-  for file in tools/bench/peer_gpu.py tools/bench/peer_step.py tools/bench/recipe_bench.json tools/bench/recipe_check.json \
+  for file in tools/bench/peer_gpu.py tools/bench/peer_step.py tools/bench/recipe_{bench,check,csae}.json \
     tools/export/torch_reference.py tests/kernels/philox_backgrounds.py; do
     mkdir -p "$out/peer/$(dirname "$file")"
     cp "$source/$file" "$out/peer/$file"
@@ -351,8 +351,58 @@ no_backend() {
   fi
 }
 
+# One optimisation step. $1: model, $2: pictures at once, $3: precision, $4: recipe, bench or csae.
+speed_case() {
+  local name="speed $1 B=$2 $3" start code=0
+  [[ "$4" == bench ]] || name+=" $4"
+  start=$(now)
+  packed speed "$(at_most 60)" "$bin/actmatch_bench" "$(model_file "$1")" "${images[@]}" --recipe "$dir/peer/tools/bench/recipe_$4.json" \
+    --device cuda --precision "$3" --batch "$2" --steps 96 --rounds 10 --runs 3 --out "$work/speed.$1.$2.$3.$4" || code=$?
+  if ((code == 0)); then
+    row "$name" ok "$(seconds_since "$start")" "$(awk '$1 == "step" && NF == 3 { printf "%.3f ms a step, ", $2 } /pictures x steps a second/ { printf "%s", $0 } /^device memory/ { printf ", %s MiB", $3 }' "$work/speed.out")"
+  elif ((code == 124 || code == 137)); then
+    row "$name" partial "$(seconds_since "$start")" "not done when its time was over"
+  else
+    row "$name" failed "$(seconds_since "$start")" "$(reason speed)"
+  fi
+}
+
+# Explanations as a user gets them, pruned and certified. $1: model, $2: pictures at once, $3: precision, $4: batches. The rest: further flags.
+# The figure is the last batch's, which chooses no plans and records no step.
+explain_case() {
+  local model=$1 batch=$2 precision=$3 count=$(($2 * $4)) start code=0 i
+  local name="explain $model B=$batch $precision"
+  local photos=("$dir"/data/images/*.jpg) pictures=()
+  for ((i = 0; i < count; ++i)); do
+    pictures+=("$work/pictures/$(printf '%04d' "$i").jpg")
+    if [[ ! -e "${pictures[i]}" ]]; then
+      mkdir -p "$work/pictures"
+      ln -s "${photos[i % ${#photos[@]}]}" "${pictures[i]}"
+    fi
+  done
+  rm -rf "$work/explained"
+  start=$(now)
+  packed explain "$(at_most 60)" "$bin/actmatch" explain "$(model_file "$model")" "${pictures[@]}" --device cuda --precision "$precision" --batch "$batch" \
+    --quiet --out "$work/explained" "${@:5}" || code=$?
+  if ((code == 0)); then
+    local results=()
+    for ((i = count - batch; i < count; ++i)); do results+=("$work/explained/$(printf '%04d' "$i")/result.json"); done
+    row "$name" ok "$(seconds_since "$start")" "$(awk '
+      function of(key) { return match($0, "\"" key "\": *[0-9.e-]+") ? substr($0, RSTART + length(key) + 3, RLENGTH - length(key) - 3) + 0 : 0 }
+      FNR == 1 { ++n } /"optimise"/ { optimise += of("optimise") } /"prune"/ { prune += of("prune") } /"total"/ { total += of("total") }
+      /"steps":/ { steps = of("steps") } /"minimal_tile"/ { certified += of("minimal_tile") > 0 } /"batch":/ { batch = of("batch") }
+      END { if (n && total > 0) printf "%d steps: %.3f s a picture (%.3f optimised, %.3f pruned), %.1f pictures a second, %d at once, %d of %d certified",
+        steps, total / n, optimise / n, prune / n, n / total, batch, certified, n }' "${results[@]}")"
+  elif ((code == 124 || code == 137)); then
+    row "$name" partial "$(seconds_since "$start")" "not done when its time was over"
+  else
+    row "$name" failed "$(seconds_since "$start")" "$(reason explain)"
+  fi
+}
+
+# What there are targets for comes first, the rest while the time lasts.
 stage_speed() {
-  local why begin budget=${SPEED_SECONDS:-100} model batch precision name start code images=() image
+  local why begin budget=${SPEED_SECONDS:-100} images=() image line bench=$dir/peer/tools/bench/recipe_bench.json
   why=$(no_backend)
   if [[ -n "$why" ]]; then
     row speed skipped 0 "$why"
@@ -360,35 +410,37 @@ stage_speed() {
   fi
   for image in "$dir"/data/images/*.jpg; do images+=(--image "$image"); done
   begin=$(now)
-  for precision in bf16 fp32 tf32; do
-    for batch in 64 1; do
-      for model in resnet18 resnet50 squeezenet; do
-        name="speed $model B=$batch $precision"
-        if awk -v s="$(seconds_since "$begin")" -v b="$budget" 'BEGIN { exit !(s > b) }'; then
-          row "$name" skipped 0 "the time for this stage was over"
-          continue
-        fi
-        start=$(now) code=0
-        packed speed "$(at_most 60)" "$bin/actmatch_bench" "$(model_file "$model")" "${images[@]}" --recipe "$dir/peer/tools/bench/recipe_bench.json" \
-          --device cuda --precision "$precision" --batch "$batch" --steps 96 --rounds 10 --runs 3 --out "$work/speed.$model.$batch.$precision" || code=$?
-        if ((code == 0)); then
-          row "$name" ok "$(seconds_since "$start")" "$(awk '$1 == "step" && NF == 3 { printf "%.3f ms a step, ", $2 } /pictures x steps a second/ { printf "%s", $0 } /^device memory/ { printf ", %s MiB", $3 }' "$work/speed.out")"
-        else
-          row "$name" failed "$(seconds_since "$start")" "$(reason speed)"
-        fi
-      done
-    done
-  done
-  for batch in 1 4; do
-    mapfile -t images < <(find "$dir/data/images" -name '*.jpg' | sort | head -n "$batch")
-    start=$(now) code=0
-    packed explain "$(at_most 60)" "$bin/actmatch" explain "$(model_file squeezenet)" "${images[@]}" --device cuda --quiet --out "$work/explained.$batch" || code=$?
-    if ((code == 0)); then
-      row "explain, pictures: $batch" ok "$(seconds_since "$start")" "squeezenet, from start to written results"
+  while read -r -u 3 -a line; do
+    if awk -v s="$(seconds_since "$begin")" -v b="$budget" 'BEGIN { exit !(s > b) }'; then
+      row "${line[0]} ${line[1]} B=${line[2]} ${line[3]}" skipped 0 "the time for this stage was over"
+    elif [[ "${line[0]}" == speed ]]; then
+      speed_case "${line[@]:1}"
+    elif [[ "${line[1]}" == squeezenet ]]; then # the default recipe, on a network that knows the photos
+      explain_case "${line[@]:1}"
     else
-      row "explain, pictures: $batch" failed "$(seconds_since "$start")" "$(reason explain)"
+      explain_case "${line[@]:1}" --recipe "$bench"
     fi
-  done
+  done 3<<'END'
+speed resnet18 64 bf16 bench
+speed resnet50 64 bf16 bench
+speed resnet18 1 bf16 csae
+speed resnet18 1 fp32 csae
+explain resnet18 1 bf16 3
+explain resnet18 64 bf16 2
+speed resnet18 1 bf16 bench
+explain squeezenet 1 fp32 3
+speed resnet18 1 fp32 bench
+speed resnet18 64 fp32 bench
+speed resnet50 64 fp32 bench
+explain squeezenet 64 bf16 2
+speed squeezenet 64 bf16 bench
+speed squeezenet 1 bf16 bench
+speed resnet50 1 bf16 bench
+speed resnet18 64 tf32 bench
+speed resnet50 64 tf32 bench
+speed resnet18 1 tf32 bench
+speed squeezenet 1 fp32 bench
+END
 }
 
 stage_peers() {

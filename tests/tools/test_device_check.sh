@@ -42,7 +42,23 @@ while (($#)); do [[ $1 == --out ]] && mkdir -p "$2" && echo '{"step": 1}' >"$2/e
 echo 'step                           0.321     0.300'
 echo '199.1 pictures x steps a second, 99 images a second'
 END
-  program actmatch <<<'exit 0'
+  program actmatch <<'END'
+batch=1 pictures=()
+while (($#)); do
+  case $1 in
+    --out) out=$2 ;;
+    --batch) batch=$2 ;;
+    *.jpg) pictures+=("$1") ;;
+  esac
+  shift
+done
+for picture in "${pictures[@]}"; do
+  [[ -e $picture ]] || exit 1
+  mkdir -p "$out/$(basename "$picture" .jpg)"
+  printf ' "steps": 300,\n "passes_per_step": 2,\n "batch": %s,\n "minimal_tile": 8,\n "losses": {\n "total": [1]\n },\n "seconds": {\n "total": 0.25,\n "optimise": 0.15,\n "prune": 0.1\n }\n' \
+    "$batch" >"$out/$(basename "$picture" .jpg)/result.json"
+done
+END
   program libactmatch_cuda.so <<<''
 }
 # Runs the package; its table in $scratch/table, its exit status in $code.
@@ -112,7 +128,9 @@ expect '^tests test_ops_gpu bf16 +ok .*1 passed'
 expect '^tests test_ops_gpu tf32 +skipped .*this device has no tf32'
 expect '^kernels +ok .*3 cases timed.*2 cases, median 50% of the copy rate, 1 at 75%'
 expect '^speed resnet50 B=64 bf16 +ok .*0.321 ms a step, 199.1 pictures x steps'
-expect '^explain, pictures: 4 +ok'
+expect '^speed resnet18 B=1 fp32 csae +ok .*0.321 ms a step'
+expect '^explain resnet18 B=1 bf16 +ok +[0-9.]+ +300 steps: 0.250 s a picture \(0.150 optimised, 0.100 pruned\), 4.0 pictures a second, 1 at once, 1 of 1 certified'
+expect '^explain resnet18 B=64 bf16 +ok .*64 at once, 64 of 64 certified'
 expect '^memcheck +ok .*ERROR SUMMARY: 0 errors; 1 passed'
 expect '^peers +skipped .*there is no /nonexistent/python3'
 expect '^description +skipped .*without cuDNN'
