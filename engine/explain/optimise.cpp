@@ -103,6 +103,7 @@ Optimiser::Optimiser(Classifier& classifier, const Recipe& recipe, int64_t batch
 Optimiser::~Optimiser() = default;
 const std::vector<std::string>& Optimiser::tap_names() const { return state_->tap_names; }
 int64_t Optimiser::passes_per_step() const { return OptimisationStep::passes_of(state_->recipe); }
+std::string Optimiser::implementation() const { return state_->step ? state_->step->implementation() : "not recorded yet"; }
 
 void Optimiser::prepare(int64_t batch) {
   ACTMATCH_CHECK(batch >= 1, "a batch has at least one picture");

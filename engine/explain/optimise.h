@@ -37,6 +37,7 @@ class Optimiser : public Method {
 
   const std::vector<std::string>& tap_names() const;
   int64_t passes_per_step() const;
+  std::string implementation() const;  // of the step of the latest run: "CUDA graph of 143 nodes", "plain calls: <why>"
 
  private:
   struct State;

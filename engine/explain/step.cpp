@@ -416,7 +416,10 @@ OptimisationStep::Memory OptimisationStep::memory() const {
 }
 
 std::string OptimisationStep::implementation() const {
-  return hard_recording_ ? hard_recording_->implementation() : soft_recording_ ? soft_recording_->implementation() : "not recorded yet";
+  std::string found;
+  for (const auto* recording : {&soft_recording_, &hard_recording_})
+    if (*recording) found += (found.empty() ? "" : ", then ") + (*recording)->implementation();
+  return found.empty() ? "not recorded yet" : found;
 }
 
 }  // namespace actmatch

@@ -73,7 +73,7 @@ class OptimisationStep {
     size_t by_batch = 0;  // what does, of all of it
   };
   Memory memory() const;
-  std::string implementation() const;  // of the recorded step
+  std::string implementation() const;  // of the recorded step: the one with soft masks, the one with hard masks
 
  private:
   struct Tap {

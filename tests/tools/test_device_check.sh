@@ -15,7 +15,7 @@ program() {
 }
 fresh_package() {
   rm -rf "$scratch/package" "$scratch/out"
-  mkdir -p "$scratch/package"/{bin,lib,data/models,data/images}
+  mkdir -p "$scratch/package"/{bin,lib,data/models,data/images,peer/tools/bench}
   cp "$source/tools/device_check.sh" "$scratch/package/"
   echo "commit none" >"$scratch/package/PACKED"
   touch "$scratch/package/data/images/"{a,b}.jpg
@@ -38,11 +38,17 @@ echo "[       OK ] B.$ACTMATCH_TEST_PRECISION (1 ms)"
 END
   program make_random_resnet <<<'true'
   program actmatch_bench <<'END'
-while (($#)); do [[ $1 == --out ]] && mkdir -p "$2" && echo '{"step": 1}' >"$2/engine.json"; shift; done
+while (($#)); do
+  [[ $1 == --batch ]] && batch=$2
+  [[ $1 == --out ]] && mkdir -p "$2" && out=$2
+  shift
+done
+echo "{\"step\": {\"wall_ms\": 0.3}, \"batch\": ${batch:-1}, \"precision\": \"bf16\"}" >"$out/engine.json"
 echo 'step                           0.321     0.300'
 echo '199.1 pictures x steps a second, 99 images a second'
 END
   program actmatch <<'END'
+[[ $1 == verify ]] && [[ -s $2 && "$*" == *"--device cpu"* ]] && printf 'p_e 0.5 0.5 yes\narea 0.1 0.1 yes\n' && exit 0
 batch=1 pictures=()
 while (($#)); do
   case $1 in
@@ -96,26 +102,64 @@ echo '========= ERROR SUMMARY: 0 errors'
 END
 chmod +x "$scratch/path/compute-sanitizer"
 
-# A Python that has PyTorch and runs the peer.
+# A Python that has PyTorch and runs the peer: the quick variants at once, the compiled one until its time is over.
 cat >"$scratch/path/some-python" <<'END'
 #!/bin/bash
+[[ "$1" == *peer_ratio.py ]] && exec python3 "$@"
 [[ "$1" == *peer_gpu.py ]] || exit 0
-echo 'eager-fp32     B=1        1.500 ms a step,      666.7 pictures x steps a second'
-echo 'compiled-bf16  B=64  the 70 s were over'
-echo 'compiled-bf16  B=1   RuntimeError: the compiled gradients are off'
-echo 'eager-fp32     largest difference from the engine losses 1.0e-05'
-exit 1
+while (($#)); do [[ "$1" == --json ]] && json=$2; last=$1; shift; done
+if [[ "$last" == graph-bf16 ]]; then
+  echo 'eager-fp32     largest difference from the engine losses 1.0e-05'
+  echo 'eager-fp32     B=1        1.500 ms a step,      666.7 pictures x steps a second'
+  echo 'graph-bf16     B=1   RuntimeError: the gradients are off'
+  echo '{"rows": [{"variant": "eager-fp32", "batch": 1, "ms_per_step": 1.5}, {"variant": "graph-bf16", "batch": 1, "failed": "off"}]}' >"$json"
+  exit 1
+fi
+echo 'compiled-bf16  B=64       9.600 ms a step,     6666.7 pictures x steps a second'
+echo '{"rows": [{"variant": "compiled-bf16", "batch": 64, "ms_per_step": 9.6}]}' >"$json"
+[[ -z "$PEER_HANGS" ]] || sleep 60
 END
 chmod +x "$scratch/path/some-python"
 
 case="all is well, with a peer"
 fresh_package
+cp "$source/tools/bench/peer_ratio.py" "$scratch/package/peer/tools/bench/"
 run env PYTHON="$scratch/path/some-python"
 expect_code 0
 expect '^peer resnet18 eager-fp32 +ok +B=1 1.500 ms a step'
-expect '^peer resnet18 compiled-bf16 +skipped +B=64 the 70 s were over'
-expect '^peer resnet50 compiled-bf16 +partial +B=1 RuntimeError'
-expect '^peer resnet50 eager-fp32 +ok +largest difference'
+expect '^peer resnet18 compiled-bf16 +ok +B=64 9.600 ms a step'
+expect '^peer resnet18 graph-bf16 +partial +B=1 RuntimeError'
+expect '^peer resnet18 eager-fp32 +ok +largest difference'
+expect '^peer ratio resnet18 B=1 +ok +bf16 5.00 times as fast as the best PyTorch: 0.300 ms a step, eager-fp32 1.500'
+expect '^peer ratio resnet18 B=64 +ok +bf16 32.00 times'
+finish_case
+
+case="a peer that hangs"
+fresh_package
+cp "$source/tools/bench/peer_ratio.py" "$scratch/package/peer/tools/bench/"
+run env PYTHON="$scratch/path/some-python" PEER_HANGS=1 PEERS_SECONDS=26 STAGES="speed peers"
+expect_code 0
+expect '^peer resnet18 compiled-bf16 +ok +B=64 9.600 ms a step'
+expect '^peers resnet18 compiled +partial +[0-9.]+ +its 1[0-9] s were over'
+expect '^peer ratio resnet18 B=64 +ok'
+finish_case
+
+case="a GPU that does not record the step, kernels for which there was no time"
+fresh_package
+program actmatch_bench <<'END'
+echo 'step                           0.321     0.300'
+echo '199.1 pictures x steps a second, 99 images a second'
+echo 'step as plain calls: a library cannot be recorded'
+END
+program bench_kernels <<'END'
+echo 'Pretended GPU'
+echo '3 cases timed, 0 failed, 7 not run'
+END
+run env STAGES="kernels speed growth"
+expect_code 0
+expect '^speed resnet18 B=1 bf16 +partial .*plain calls: a library cannot be recorded'
+expect '^kernels +partial .*7 not run'
+expect '^growth +skipped .*there is no /nonexistent/python3'
 finish_case
 
 case="all is well"
@@ -130,6 +174,7 @@ expect '^kernels +ok .*3 cases timed.*2 cases, median 50% of the copy rate, 1 at
 expect '^speed resnet50 B=64 bf16 +ok .*0.321 ms a step, 199.1 pictures x steps'
 expect '^speed resnet18 B=1 fp32 csae +ok .*0.321 ms a step'
 expect '^explain resnet18 B=1 bf16 +ok +[0-9.]+ +300 steps: 0.250 s a picture \(0.150 optimised, 0.100 pruned\), 4.0 pictures a second, 1 at once, 1 of 1 certified'
+expect '^verify squeezenet B=1 fp32 +ok .*on the CPU 2 claims hold, 0 do not'
 expect '^explain resnet18 B=64 bf16 +ok .*64 at once, 64 of 64 certified'
 expect '^memcheck +ok .*ERROR SUMMARY: 0 errors; 1 passed'
 expect '^peers +skipped .*there is no /nonexistent/python3'

@@ -102,7 +102,8 @@ Runs run_steps(Optimiser& optimiser, const std::vector<Problem>& problems, const
 Json list_of(const double* values, size_t count) { return std::vector<double>(values, values + count); }
 
 int run(const Flags& flags) {
-  const auto backend = api::make_backend({flags.device, flags.threads, flags.precision, nullptr});
+  const auto say = [](const std::string& what) { std::fprintf(stderr, "actmatch_bench: %s\n", what.c_str()); };
+  const auto backend = api::make_backend({flags.device, flags.threads, flags.precision, say});
   const bool on_cpu = backend->name() == "cpu";
   const size_t free_before = backend->free_memory();
   Classifier classifier(*backend,
@@ -158,6 +159,7 @@ int run(const Flags& flags) {
               {"steps", result.steps},
               {"passes_per_step", result.passes_per_step},
               {"step", json_of(step)},
+              {"step_implementation", optimiser.implementation()},
               {"run", json_of(runs.whole)},
               {"pictures_steps_per_second", pictures_steps},
               {"classifier_passes", json_of(passes)},
@@ -219,7 +221,10 @@ int run(const Flags& flags) {
   std::printf("%.1f pictures x steps a second, %.0f images a second through the classifier, forward and backward\n", pictures_steps,
               passes_a_second);
   std::printf("program memory %.1f MiB a picture, peak resident %.1f MiB\n", static_cast<double>(result.memory_bytes) / (1 << 20), peak);
-  if (free_before > 0) std::printf("device memory %.1f MiB\n", static_cast<double>(taken) / (1 << 20));
+  std::printf("step as %s\n", optimiser.implementation().c_str());
+  if (free_before > 0)
+    std::printf("device memory %.1f MiB, %.1f a picture\n", static_cast<double>(taken) / (1 << 20),
+                static_cast<double>(taken) / (1 << 20) / static_cast<double>(flags.batch));
   if (!by_kind.empty()) std::printf("\nclassifier's passes by operator, ms of wall time\n");
   for (const auto& [kind, seconds] : by_kind) std::printf("  %-14s %8.2f\n", kind.c_str(), milliseconds(seconds));
   std::printf("\n%-8s %12s %12s\n", "term", "first step", "last step");

@@ -357,6 +357,15 @@ def main():
             parser.error("--check needs a variant that computes in fp32")
         report["checks"] = [check(setting, name, device) for name in exact if not VARIANTS[name][2] or hasattr(torch, "compile")]
         failed = any(not c["passed"] for c in report["checks"])
+        for c in report["checks"]:
+            print(f"{c['variant']:14s} largest difference from the engine's losses {c['worst']:.1e}" + ("" if c["passed"] else ", too much"), flush=True)
+
+    def keep():  # after each row, for whoever ends this early
+        if options.json:
+            with open(options.json + ".part", "w") as f:
+                f.write(json.dumps(report) + "\n")
+            os.replace(options.json + ".part", options.json)
+
     # Quick ones first: compiling takes a minute or more.
     for variant in sorted(options.variants, key=list(VARIANTS).index):
         for batch in sorted(options.batch, reverse=VARIANTS[variant][2]):
@@ -372,19 +381,14 @@ def main():
                     row["failed"] = one_line(error)
                     failed = True
             report["rows"].append(row)
+            keep()
             gc.collect()
             if device.type == "cuda":
                 torch.cuda.empty_cache()
             outcome = row.get("skipped") or row.get("failed")
             print(f"{variant:14s} B={batch:<4d} " + (outcome if outcome else f"{row['ms_per_step']:9.3f} ms a step, "
                   f"{row['pictures_steps_per_second']:10.1f} pictures x steps a second"), flush=True)
-    for c in report.get("checks", []):
-        print(f"{c['variant']:14s} largest difference from the engine's losses {c['worst']:.1e}" + ("" if c["passed"] else ", too much"))
-    text = json.dumps(report)
-    print(text)
-    if options.json:
-        with open(options.json, "w") as f:
-            f.write(text + "\n")
+    print(json.dumps(report))
     return 1 if failed else 0
 
 

@@ -39,6 +39,8 @@ TEST_F(DeviceExplain, TheLoopIsTheCpus) {
     const OptimisedMask got = optimiser.run(here, kSeed, {}), want = expected.run(there, kSeed, {});
     expect_close(got, want, "picture", rough ? 0.25 : 1e-3);
     expect_same(optimiser.run(here, kSeed, {}), got, "again, replayed from the start");
+    EXPECT_TRUE(optimiser.implementation().starts_with("CUDA graph of ")) << optimiser.implementation();
+    EXPECT_EQ(optimiser.implementation().find("plain calls"), std::string::npos) << optimiser.implementation();
   }
 }
 
