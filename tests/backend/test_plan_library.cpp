@@ -43,6 +43,7 @@ struct Engine {
   bool slow_to_build = false;
   bool builds = true, runs = true;
   size_t workspace = 0;
+  bool fits = true;  // into the device's memory
 };
 
 // Everything that happens, and everything that was prepared to happen.
@@ -95,6 +96,7 @@ struct FakeTimer : PlanTimer {
       const auto& fake = dynamic_cast<FakePlan&>(plan);
       world.timed[key].push_back(fake.number);
       if (!world.device) throw Error(ErrorCode::kInternal, "the device was lost");
+      if (!fake.engine.fits) throw Error(ErrorCode::kOutOfMemory, "no memory for engine " + std::to_string(fake.number));
       if (!fake.engine.runs) throw Error(ErrorCode::kUnsupported, "engine " + std::to_string(fake.number) + " does not run");
       return fake.engine.microseconds;
     }
@@ -256,6 +258,21 @@ TEST_F(Library, WithoutMemoryForTimingTheFirstIsTakenAndNotRemembered) {
   expect_one_notice({"too little memory to time plans", describe(usual_key())});
   world_.memory = true;
   EXPECT_EQ(engine_of(open()->find(usual_key())), 3);
+}
+
+TEST_F(Library, AChoiceForWantOfMemoryIsNotRemembered) {
+  world_.engines[usual_key()] = {{1, {1.0, false, true, true, 4096, false}}, {2, {5.0}}};
+  EXPECT_EQ(engine_of(open()->find(usual_key())), 2);
+  world_.engines[usual_key()][1].fits = true;
+  EXPECT_EQ(engine_of(open()->find(usual_key())), 1) << "with memory again";
+}
+
+TEST_F(Library, WhereNoPlanFitsTheMemoryThatIsTheError) {
+  world_.engines[usual_key()] = {{1, {1.0, false, true, true, 4096, false}}, {2, {1.0, false, false}}};
+  const auto library = open();
+  expect_error(ErrorCode::kOutOfMemory, {describe(usual_key()), "smaller batch"}, [&] { library->find(usual_key()); });
+  world_.engines[usual_key()][1].fits = true;
+  EXPECT_EQ(engine_of(library->find(usual_key())), 1) << "and a later question is a new one";
 }
 
 // dgrad with everything fused against a plain one and a kernel after it.

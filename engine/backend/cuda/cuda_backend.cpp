@@ -23,8 +23,10 @@ std::string cudnn_text() {  // 92100: 9.21.0
   return std::to_string(v / 10000) + "." + std::to_string(v % 10000 / 100) + "." + std::to_string(v % 100);
 }
 
-// The kernels of ours are built for these and newer ones.
-constexpr int kOldestMajor = 8;
+// Our kernels are built for this compute capability (ten times: 80) and newer ones.
+constexpr int kOldest = ACTMATCH_OLDEST_ARCHITECTURE;
+bool runs_kernels(const cudaDeviceProp& properties) { return 10 * properties.major + properties.minor >= kOldest; }
+std::string oldest_text() { return std::to_string(kOldest / 10) + "." + std::to_string(kOldest % 10); }
 
 int count_devices() {
   int driver = 0, count = 0;
@@ -67,10 +69,11 @@ std::vector<CudaDevice> list_cuda_devices() {
   const int count = count_devices();
   for (int i = 0; i < count; ++i) {
     const cudaDeviceProp properties = properties_of(i);
-    if (properties.major >= kOldestMajor) devices.push_back({i, properties.name, description_of(properties)});
+    if (runs_kernels(properties)) devices.push_back({i, properties.name, description_of(properties)});
   }
   if (devices.empty())
-    throw Error(ErrorCode::kUnsupported, "no GPU of this machine has compute capability " + std::to_string(kOldestMajor) + ".0 or newer");
+    throw Error(ErrorCode::kUnsupported,
+                "no GPU of this machine has compute capability " + oldest_text() + " or newer, which this build has kernels for");
   return devices;
 }
 
@@ -80,10 +83,10 @@ std::unique_ptr<Backend> make_cuda_backend(const CudaOptions& options) {
     throw Error(ErrorCode::kInvalidArgument,
                 "there is no GPU " + std::to_string(options.device) + "; this machine has " + std::to_string(count) + ", counted from 0");
   const cudaDeviceProp properties = properties_of(options.device);
-  if (properties.major < kOldestMajor)
+  if (!runs_kernels(properties))
     throw Error(ErrorCode::kUnsupported, std::string(properties.name) + " has compute capability " + std::to_string(properties.major) +
-                                             "." + std::to_string(properties.minor) + ", and " + std::to_string(kOldestMajor) +
-                                             ".0 is needed");
+                                             "." + std::to_string(properties.minor) + ", and this build has kernels for " + oldest_text() +
+                                             " and newer: build for it (ACTMATCH_CUDA_ARCHITECTURES)");
   ACTMATCH_CUDA(cudaSetDevice(options.device));
   DeviceBackendParts parts;
   parts.device = options.device;

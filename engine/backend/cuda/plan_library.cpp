@@ -116,7 +116,8 @@ std::shared_ptr<ConvRunner> PlanLibrary::from_cache(const PlanKey& key) {
 }
 
 // The quickest of the first candidates that can be built and run. Where there is no memory to time them, the first that can be built: it is
-// the library's best guess, and it is not remembered.
+// the library's best guess, and it is not remembered. Nor is a choice among those for which there was memory; where there is none of these,
+// a smaller batch may have some, so that is what is thrown.
 std::shared_ptr<ConvRunner> PlanLibrary::by_timing(const PlanKey& key, const std::vector<PlanBuilder::Candidate>& candidates,
                                                    std::string& failure) {
   std::unique_ptr<PlanTimer::Bench> bench;
@@ -131,6 +132,7 @@ std::shared_ptr<ConvRunner> PlanLibrary::by_timing(const PlanKey& key, const std
   PlanRecord record;
   record.microseconds = std::numeric_limits<double>::infinity();
   int timed = 0, slow = 0;
+  bool starved = false;
   for (const PlanBuilder::Candidate& candidate : candidates) {
     if (timed == limits_.timed) break;
     if (candidate.slow_to_build && slow == limits_.slow_to_build) continue;
@@ -145,12 +147,17 @@ std::shared_ptr<ConvRunner> PlanLibrary::by_timing(const PlanKey& key, const std
       best = std::move(plan);
     } catch (const Error& error) {
       if (!concerns_the_plan(error)) throw;
+      starved |= error.code() == ErrorCode::kOutOfMemory;
       failure = error.what();
     }
   }
+  if (!best && starved)
+    throw Error(ErrorCode::kOutOfMemory, "too little memory of the device for '" + describe(key) + "'; a smaller batch needs less");
   if (!best) return nullptr;
-  cache_.put(key, record);
-  cache_.save();  // at once: whatever ends the program, the time was not spent for nothing
+  if (!starved) {
+    cache_.put(key, record);
+    cache_.save();  // at once: whatever ends the program, the time was not spent for nothing
+  }
   return runner(record.choice, std::move(best), record.microseconds);
 }
 

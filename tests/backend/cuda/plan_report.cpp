@@ -163,7 +163,8 @@ int report() {
       "  plans of a kind\n"
       "- backward data: on its own, likewise\n"
       "- fused backward: with the skip connection's gradient and the derivative of the ReLU before, where there are any: for how many\n"
-      "  kinds there is a plan. All of tf32 and bf16 are compiled at run time; they are named here, not built\n\n");
+      "  kinds there is a plan. All of tf32 and bf16 are compiled at run time; they are named here, not built. What is offered, not what\n"
+      "  is asked for: the backend fuses the derivative and adds a skip's gradient with a kernel of its own\n\n");
   std::vector<Network> networks = networks_from_tables();
   for (Network& network : networks_from_files()) networks.push_back(std::move(network));
   for (const auto& [batch, what] : {std::pair{int64_t{2}, "one picture, two passes"}, {int64_t{128}, "64 pictures, two passes"}}) {

@@ -1,4 +1,5 @@
-// The CUDA backend on a GPU. ACTMATCH_TEST_PRECISION: fp32 (default), tf32 or bf16. Without a GPU the program says why and answers 77.
+// The CUDA backend on a GPU. ACTMATCH_TEST_PRECISION: fp32 (default), tf32 or bf16. Without a GPU the program says why and answers 77;
+// a GPU that cannot be used is a failure.
 #include <gtest/gtest.h>
 
 #include <iostream>
@@ -33,10 +34,16 @@ bool same_bits_in_batches() { return false; }
 int main(int argc, char** argv) {
   testing::InitGoogleTest(&argc, argv);
   try {
-    std::cout << actmatch::test::tested_backend().description() << "\n";
+    actmatch::cuda::list_cuda_devices();
   } catch (const actmatch::Error& e) {
     std::cout << "skipped: " << e.what() << "\n";
     return 77;
+  }
+  try {
+    std::cout << actmatch::test::tested_backend().description() << "\n";
+  } catch (const actmatch::Error& e) {
+    std::cout << "failed: " << e.what() << "\n";
+    return 1;
   }
   actmatch::test::choose_tests();
   return RUN_ALL_TESTS();
