@@ -12,6 +12,11 @@
 #include "engine/backend/cuda/cudnn/cudnn_library.h"
 #include "engine/backend/cuda/cudnn/device.h"
 
+#if __has_include(<nvtx3/nvToolsExtCudaRt.h>)
+#include <nvtx3/nvToolsExtCudaRt.h>
+#define ACTMATCH_HAVE_NVTX_STREAMS 1
+#endif
+
 namespace actmatch::cuda {
 
 namespace {
@@ -95,6 +100,9 @@ std::unique_ptr<Backend> make_cuda_backend(const CudaOptions& options) {
   parts.name = "cuda:" + std::to_string(options.device) + " (" + properties.name + ")";
   parts.description = description_of(properties) + ", " + name_of(options.precision);
   parts.stream = std::make_unique<Stream>();
+#if defined(ACTMATCH_HAVE_NVTX_STREAMS)
+  nvtxNameCudaStreamA(parts.stream->get(), "actmatch");  // in Nsight's timeline
+#endif
   CudnnOptions cudnn;
   cudnn.device = options.device;
   cudnn.stream = parts.stream->get();
