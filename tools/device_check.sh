@@ -365,7 +365,7 @@ speed_case() {
     if grep -q '^step as .*plain calls' "$work/speed.out"; then outcome=partial; fi
     row "$name" "$outcome" "$(seconds_since "$start")" "$(awk '$1 == "step" && NF == 3 { printf "%.3f ms a step, ", $2 } /pictures x steps a second/ { printf "%s", $0 } /^device memory/ { printf ", %s MiB, %s a picture", $3, $5 } /^step as / { printf ", %s", substr($0, 9) }' "$work/speed.out")"
   elif ((code == 124 || code == 137)); then
-    row "$name" partial "$(seconds_since "$start")" "not done when its time was over"
+    row "$name" failed "$(seconds_since "$start")" "not done when its time was over"
   else
     row "$name" failed "$(seconds_since "$start")" "$(reason speed)"
   fi
@@ -404,7 +404,7 @@ explain_case() {
       row "verify $model B=$batch $precision" "$( ((code == 0)) && echo ok || echo failed)" "$(seconds_since "$start")" "on the CPU $(awk '$NF == "yes" { ++held } $NF == "no" { ++broken } END { printf "%d claims hold, %d do not", held, broken }' "$work/verify.out")"
     fi
   elif ((code == 124 || code == 137)); then
-    row "$name" partial "$(seconds_since "$start")" "not done when its time was over"
+    row "$name" failed "$(seconds_since "$start")" "not done when its time was over"
   else
     row "$name" failed "$(seconds_since "$start")" "$(reason explain)"
   fi
