@@ -31,7 +31,6 @@
 #include "kernels/smooth_max.h"
 #include "kernels/step_trace.h"
 #include "kernels/tap_distance.h"
-#include "kernels/tiles.h"
 #include "kernels/variable_smooth.h"
 
 namespace actmatch::kernels::cuda {
@@ -106,9 +105,9 @@ cudaError_t record_step(cudaStream_t stream, float* trace, const StepTerms<float
 cudaError_t gaussian_smooth(cudaStream_t stream, float* map, float* scratch, const SmoothTable<float>& table, const uint32_t* step,
                             int64_t B, int64_t H, int64_t W);
 cudaError_t select_compose(cudaStream_t stream, float* out, const SelectSources<float>& sources, const SelectJob* jobs, bool complement,
-                           int64_t n, int64_t C, int64_t HW);
+                           int64_t n, int64_t C, int64_t H, int64_t W);
 cudaError_t select_gain(cudaStream_t stream, float* gain, const float* gradient, const SelectSources<float>& sources, const SelectJob* jobs,
-                        float sign, bool inside, int64_t n, int64_t C, int64_t HW, bool accumulate);
+                        float sign, bool inside, int64_t n, int64_t C, int64_t H, int64_t W, bool accumulate);
 
 // variable_smooth.h, smooth_max.h, pyramid.h; scratch as the header says, the forward pass leaves it alone.
 cudaError_t variable_smooth(cudaStream_t stream, float* s, float* scratch, const float* w, const float* q, int64_t radius, int64_t B,
@@ -122,13 +121,6 @@ cudaError_t pyramid_compose(cudaStream_t stream, float* out, const float* m, con
                             int64_t HW);
 cudaError_t pyramid_compose_backward(cudaStream_t stream, float* dm, const float* dout, const float* m, const float* levels, int64_t L,
                                      int64_t B, int64_t C, int64_t HW, bool accumulate);
-
-// tiles.h; tiles and offsets are device memory, `passes` as for compose.
-cudaError_t tile_sum(cudaStream_t stream, float* sum, const float* map, const TileGrid& grid, int64_t B);
-cudaError_t tile_state(cudaStream_t stream, TileState* state, const float* h, const TileGrid& grid, int64_t B);
-cudaError_t remove_tiles(cudaStream_t stream, float* h, const int32_t* tiles, int64_t count, const TileGrid& grid);
-cudaError_t compose_candidates(cudaStream_t stream, float* out, const float* base, const float* x, const ComposePass<float>* passes,
-                               const int32_t* tiles, const int32_t* offsets, const TileGrid& grid, int64_t n, int64_t P, int64_t C);
 
 // upsample.h
 cudaError_t resize_bilinear(cudaStream_t stream, float* y, const float* x, int64_t planes, int64_t h, int64_t w, int64_t H, int64_t W);

@@ -19,7 +19,6 @@
 #include "kernels/smooth_max.h"
 #include "kernels/step_trace.h"
 #include "kernels/tap_distance.h"
-#include "kernels/tiles.h"
 #include "kernels/variable_smooth.h"
 
 namespace actmatch {
@@ -77,9 +76,9 @@ class Kernels {
   virtual void record_step(float* trace, const kernels::StepTerms<float>& terms, const uint32_t* step, int64_t rows, int64_t B) = 0;
 
   virtual void select_compose(float* out, const kernels::SelectSources<float>& sources, const kernels::SelectJob* jobs, bool complement,
-                              int64_t n, int64_t C, int64_t HW) = 0;
+                              int64_t n, int64_t C, int64_t H, int64_t W) = 0;
   virtual void select_gain(float* gain, const float* gradient, const kernels::SelectSources<float>& sources, const kernels::SelectJob* jobs,
-                           float sign, bool inside, int64_t n, int64_t C, int64_t HW, bool accumulate) = 0;
+                           float sign, bool inside, int64_t n, int64_t C, int64_t H, int64_t W, bool accumulate) = 0;
 
   virtual void variable_smooth(float* s, float* scratch, const float* w, const float* q, int64_t radius, int64_t B, int64_t H,
                                int64_t W) = 0;

@@ -26,7 +26,25 @@ size_t busiest_bytes(const Graph& graph) {
   return most;
 }
 
+void run(Classifier::Training::Pass& pass, Backend& backend, const std::function<void()>& body) {
+  if (pass.recording) {
+    pass.recording->replay();
+  } else if (pass.was_run) {
+    pass.recording = backend.record(body);
+  } else {
+    body();
+    pass.was_run = true;
+  }
+}
+
 }  // namespace
+
+void Classifier::Training::forward(Backend& backend) {
+  run(forward_pass, backend, [p = program.get()] { p->forward(); });
+}
+void Classifier::Training::backward(Backend& backend) {
+  run(backward_pass, backend, [p = program.get()] { p->backward(); });
+}
 
 Classifier::Classifier(Backend& backend, GraphSource source, Head head, int64_t label)
     : backend_(backend), source_(std::move(source)), head_(head), label_(label), max_batch_(backend.preferred_batch()) {
@@ -138,10 +156,34 @@ void Classifier::logits_of(float* out, int64_t n, const std::function<void(float
     while (count > left) count /= 2;
     Training& t = forward_program(count);
     fill(t.program->data(t.ends.input), first, count);
-    t.program->forward();
+    t.forward(backend_);
     backend_.download(out + first * shape_.classes, t.program->data(t.ends.logits), static_cast<size_t>(count * shape_.classes));
     images_run_ += count;
     first += count;
+  }
+}
+
+void Classifier::back_to_images(int64_t n, const std::function<void(float*, int64_t, int64_t)>& fill,
+                                const std::function<void(std::span<float>, int64_t)>& seed,
+                                const std::function<void(const float*, int64_t, int64_t)>& take) {
+  constexpr int64_t kMost = 8;  // more at once are hardly quicker, but take memory
+  const auto classes = static_cast<size_t>(shape_.classes);
+  int64_t batch = 1;  // powers of two: few sizes are ever compiled
+  while (batch < std::min({n, kMost, max_batch_})) batch *= 2;
+  Training& net = gradient_program(batch);
+  std::vector<float> z(static_cast<size_t>(batch) * classes);
+  for (int64_t first = 0; first < n; first += batch) {
+    const int64_t count = std::min(batch, n - first);
+    fill(net.program->data(net.ends.input), first, count);
+    net.forward(backend_);
+    backend_.download(z.data(), net.program->data(net.ends.logits), z.size());
+    for (int64_t i = 0; i < count; ++i) seed(std::span(z).subspan(static_cast<size_t>(i) * classes, classes), first + i);
+    std::fill(z.begin() + count * shape_.classes, z.end(), 0.0f);
+    backend_.upload(net.program->gradient(net.ends.logits), z.data(), z.size());
+    net.backward(backend_);
+    images_run_ += count;
+    gradients_run_ += count;
+    take(net.program->gradient(net.ends.input), first, count);
   }
 }
 

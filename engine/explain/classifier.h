@@ -37,6 +37,11 @@ class Classifier {
   void logits(float* out, const float* images, int64_t n);
   // Writes up to max_batch() images straight into the program's input: `fill(device_input, first, count)` for each batch in turn.
   void logits_of(float* out, int64_t n, const std::function<void(float* input, int64_t first, int64_t count)>& fill);
+  // n images forward and back, in batches. `fill` as above; `seed` turns the logits of an image into the gradient there; `take` receives
+  // the gradients at the images first .. first + count - 1, device memory.
+  void back_to_images(int64_t n, const std::function<void(float* input, int64_t first, int64_t count)>& fill,
+                      const std::function<void(std::span<float> row, int64_t image)>& seed,
+                      const std::function<void(const float* gradient, int64_t first, int64_t count)>& take);
   int64_t max_batch() const { return max_batch_; }
   // From now on at most `most` (a power of two) at once; the programs for more give their memory back.
   void limit_batch(int64_t most);
@@ -57,6 +62,15 @@ class Classifier {
     ClassifierEnds ends;
     std::vector<ValueId> taps;
     std::unique_ptr<Program> program;
+    // The program's passes for those who run it over and over and record nothing themselves: from the second time on a pass is recorded,
+    // and replayed in one call.
+    void forward(Backend& backend);
+    void backward(Backend& backend);
+    struct Pass {
+      bool was_run = false;
+      std::unique_ptr<Recording> recording;
+    };
+    Pass forward_pass{}, backward_pass{};
   };
   // `pictures`: see CompileOptions.
   Training compile_training(int64_t batch, const std::vector<std::string>& taps, int64_t pictures = 1);

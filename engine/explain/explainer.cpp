@@ -1,10 +1,13 @@
 #include "engine/explain/explainer.h"
 
 #include <algorithm>
+#include <atomic>
 #include <chrono>
 #include <cmath>
+#include <deque>
 
 #include "engine/core/error.h"
+#include "engine/explain/together.h"
 
 namespace actmatch {
 
@@ -81,11 +84,18 @@ struct Explainer::Task {
   Outcome* outcome = nullptr;
 };
 
-Explanation Explainer::conclude(Task& task, const SoftMap& found, const ExplainSettings& settings, int64_t instance,
-                                const ExplainProgressCallback& progress) {
-  const auto start = Clock::now();
-  const Problem& problem = task.problem;
-  FeasibilityChecker checker(classifier_, problem, sets_);
+// From one task's soft map to its mask.
+struct Explainer::Conclusion {
+  Task* task = nullptr;
+  const SoftMap* found = nullptr;
+  Explanation explanation{};
+};
+
+namespace {
+
+// `progress` hears the area of the mask.
+Explanation conclude_one(FeasibilityChecker& checker, const Problem& problem, const ClassifierShape& shape, const SoftMap& found,
+                         const ExplainSettings& settings, bool always_measure, const PruneProgress& progress) {
   Explanation e;
   e.soft = found.soft;
   e.losses = found.losses;
@@ -100,16 +110,66 @@ Explanation Explainer::conclude(Task& task, const SoftMap& found, const ExplainS
     if (!problem.allowed.empty())
       for (size_t i = 0; i < candidates[0].size(); ++i) candidates[0][i] &= problem.allowed[i];
   }
-  PruneResult pruned = prune_mask(checker, problem, classifier_.shape(), found.logits, candidates, settings.prune, [&](double area) {
-    return !progress || progress({"prune", instance, {}, area, task.picture});
-  });
+  PruneResult pruned = prune_mask(checker, problem, shape, found.logits, candidates, settings.prune, progress);
   e.feasible = pruned.feasible;
   e.minimal_tile = pruned.minimal ? settings.prune.tile : 0;
   e.pruned_from_area = pruned.start_area;
   e.mask = std::move(pruned.mask);
-  if (instance == 0 || e.feasible) measure(checker, problem, e.mask, e);  // others are not kept
-  e.prune_seconds = seconds_since(start);
+  if (always_measure || e.feasible) measure(checker, problem, e.mask, e);  // others are not kept
   return e;
+}
+
+// A checker and what a picture's work says on the way, for the thread that speaks with the caller.
+struct Seat {
+  Seat(Classifier& classifier, const Problem& problem, const std::shared_ptr<BackgroundSets>& sets) : checker(classifier, problem, sets) {}
+  FeasibilityChecker checker;
+  std::atomic<double> area{-1.0};
+  double told = -1.0;
+};
+
+}  // namespace
+
+void Explainer::conclude(std::span<Conclusion> conclusions, const ExplainSettings& settings, int64_t instance,
+                         const ExplainProgressCallback& progress) {
+  const ClassifierShape& shape = classifier_.shape();
+  const auto tell = [&](const Conclusion& c, double area) { return !progress || progress({"prune", instance, {}, area, c.task->picture}); };
+  // A processor whose cache is full gains nothing by larger batches.
+  if (conclusions.size() < 2 || classifier_.backend().quick_bytes() > 0) {
+    for (Conclusion& c : conclusions) {
+      const auto start = Clock::now();
+      FeasibilityChecker checker(classifier_, c.task->problem, sets_);
+      c.explanation =
+          conclude_one(checker, c.task->problem, shape, *c.found, settings, instance == 0, [&](double area) { return tell(c, area); });
+      c.explanation.prune_seconds = seconds_since(start);
+    }
+    return;
+  }
+  constexpr size_t kMostThreads = 64;
+  for (size_t first = 0; first < conclusions.size(); first += kMostThreads) {
+    const auto start = Clock::now();
+    const std::span<Conclusion> some = conclusions.subspan(first, std::min(kMostThreads, conclusions.size() - first));
+    std::deque<Seat> seats;
+    for (const Conclusion& c : some) seats.emplace_back(classifier_, c.task->problem, sets_);
+    work_together(
+        classifier_, some.size(),
+        [&](size_t i, MaskedAnswers& answers) {
+          Conclusion& c = some[i];
+          seats[i].checker.ask(&answers);
+          c.explanation = conclude_one(seats[i].checker, c.task->problem, shape, *c.found, settings, instance == 0, [&](double area) {
+            seats[i].area = area;
+            return true;
+          });
+        },
+        [&] {
+          for (size_t i = 0; i < some.size(); ++i) {
+            const double area = seats[i].area;
+            if (area == seats[i].told) continue;
+            seats[i].told = area;
+            if (!tell(some[i], area)) throw Error(ErrorCode::kCancelled, "stopped");
+          }
+        });
+    for (Conclusion& c : some) c.explanation.prune_seconds = seconds_since(start) / static_cast<double>(some.size());  // its share
+  }
 }
 
 std::vector<Explainer::Outcome> Explainer::explain_batch(std::span<const ExplainInput> inputs, const ExplainSettings& settings,
@@ -147,19 +207,24 @@ std::vector<Explainer::Outcome> Explainer::explain_batch(std::span<const Explain
     const auto optimised = method_->run(problems, settings.seed, [&](const Progress& p) {
       return !progress || progress({"optimise", instance, p, p.area, tasks[static_cast<size_t>(p.picture)].picture});
     });
-    std::vector<Task> next;
+    std::vector<Conclusion> conclusions;
     for (size_t i = 0; i < tasks.size(); ++i) {
-      const auto start = Clock::now();
-      Task& task = tasks[i];
-      Outcome& outcome = *task.outcome;
+      Outcome& outcome = *tasks[i].outcome;
       outcome.seconds += optimised[i].seconds;
-      if (!optimised[i].failure.empty()) {
-        outcome.error = std::make_exception_ptr(Error(ErrorCode::kInvalidArgument, optimised[i].failure));
-        outcome.instances.clear();
+      if (optimised[i].failure.empty()) {
+        conclusions.push_back({&tasks[i], &optimised[i]});
         continue;
       }
-      Explanation e = conclude(task, optimised[i], settings, instance, progress);
-      outcome.seconds += seconds_since(start);
+      outcome.error = std::make_exception_ptr(Error(ErrorCode::kInvalidArgument, optimised[i].failure));
+      outcome.instances.clear();
+    }
+    conclude(conclusions, settings, instance, progress);
+    std::vector<Task> next;
+    for (Conclusion& conclusion : conclusions) {
+      Task& task = *conclusion.task;
+      Outcome& outcome = *task.outcome;
+      Explanation& e = conclusion.explanation;
+      outcome.seconds += e.prune_seconds;
       if (instance > 0 && !e.feasible) continue;
       if (task.problem.allowed.empty()) task.problem.allowed.assign(e.mask.size(), 1);
       exclude(task.problem.allowed, e.mask, shape.height, shape.width, settings.instance_margin);

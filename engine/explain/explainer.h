@@ -73,8 +73,9 @@ class Explainer {
     std::exception_ptr error;            // what was wrong with this picture alone (an Error); then there are no instances
   };
   Outcome explain(const ExplainInput& input, const ExplainSettings& settings, const ExplainProgressCallback& progress);
-  // Masks of all inputs are optimised at once, then checked one after another. What is found for a picture does not depend on the others;
-  // the inputs share the random backgrounds (units and image_index). kOutOfMemory: fewer at once may do.
+  // Masks of all inputs are optimised at once, then pruned: one after another where small batches are as quick as large ones, together
+  // elsewhere. What is found for a picture does not depend on the others, but for the rounding of the classifier in batches of another size
+  // where they are pruned together. The inputs share the random backgrounds (units and image_index). kOutOfMemory: fewer at once may do.
   std::vector<Outcome> explain_batch(std::span<const ExplainInput> inputs, const ExplainSettings& settings,
                                      const ExplainProgressCallback& progress);
   // For the size of the batch: prepare, estimate_bytes. Null for a method that takes one picture after the other.
@@ -82,8 +83,10 @@ class Explainer {
 
  private:
   struct Task;
-  Explanation conclude(Task& task, const SoftMap& found, const ExplainSettings& settings, int64_t instance,
-                       const ExplainProgressCallback& progress);
+  struct Conclusion;
+  // From soft maps to checked masks.
+  void conclude(std::span<Conclusion> conclusions, const ExplainSettings& settings, int64_t instance,
+                const ExplainProgressCallback& progress);
 
   Classifier& classifier_;
   std::unique_ptr<Method> method_;

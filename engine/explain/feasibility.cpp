@@ -4,7 +4,6 @@
 #include <cmath>
 #include <numeric>
 
-#include "engine/backend/kernels.h"
 #include "engine/core/error.h"
 
 namespace actmatch {
@@ -19,41 +18,10 @@ int64_t needed_backgrounds(double rho, int64_t count) {
 }
 
 FeasibilityChecker::FeasibilityChecker(Classifier& classifier, const Problem& problem, std::shared_ptr<BackgroundSets> sets)
-    : classifier_(classifier),
-      backend_(classifier.backend()),
-      problem_(problem),
-      pixels_(problem.pixels(classifier.shape())),
-      sets_(std::move(sets)),
-      x_(backend_, problem.x),
-      colour_(backend_, problem.colour) {
-  const int64_t K = problem.criterion.backgrounds;
-  if (!sets_) sets_ = std::make_shared<BackgroundSets>(backend_, problem.backgrounds, problem.image_index, K);
-  ACTMATCH_CHECK(sets_->serves(problem.backgrounds, problem.image_index, K), "these are another problem's backgrounds");
-}
+    : problem_(problem), picture_(classifier.backend(), problem, std::move(sets)), at_once_(classifier) {}
 
-void FeasibilityChecker::take(std::span<const HardMask> masks) {
-  std::vector<uint8_t> bytes;
-  bytes.reserve(masks.size() * static_cast<size_t>(pixels_));
-  for (const HardMask& mask : masks) bytes.insert(bytes.end(), mask.begin(), mask.end());
-  const auto count = static_cast<int64_t>(bytes.size());
-  if (count > masks_.count()) masks_ = DeviceArray<uint8_t>(backend_, count);
-  if (count > 0) masks_.upload(bytes);
-}
-
-kernels::SelectSources<float> FeasibilityChecker::prepare(std::span<const SelectJob> jobs) {
-  const auto count = static_cast<int64_t>(jobs.size());
-  if (count > jobs_.count()) jobs_ = DeviceArray<SelectJob>(backend_, count);
-  if (count > 0) jobs_.upload(jobs);
-  kernels::SelectSources<float> sources;
-  sources.x = x_.data(), sources.colour = colour_.data(), sources.masks = masks_.data();
-  for (const SelectJob& job : jobs)
-    if (job.set >= 0) sources.sets[job.set] = sets_->get(static_cast<BackgroundSets::Set>(job.set));
-  return sources;
-}
-
-BaselineCheck FeasibilityChecker::read(const float* logits) const {
-  const auto classes = static_cast<size_t>(classifier_.shape().classes);
-  const std::span<const float> row(logits, classes);
+BaselineCheck FeasibilityChecker::read(std::span<const float> row) const {
+  const size_t classes = row.size();
   BaselineCheck check;
   const auto label = static_cast<size_t>(problem_.label);
   float rival = -INFINITY;
@@ -72,34 +40,34 @@ BaselineCheck FeasibilityChecker::read(const float* logits) const {
   return check;
 }
 
-std::vector<BaselineCheck> FeasibilityChecker::check(std::span<const SelectJob> jobs, bool complement) {
-  const auto count = static_cast<int64_t>(jobs.size());
-  const int64_t classes = classifier_.shape().classes;
-  const kernels::SelectSources<float> sources = prepare(jobs);
-  std::vector<float> logits(static_cast<size_t>(count * classes));
-  classifier_.logits_of(logits.data(), count, [&](float* input, int64_t first, int64_t n) {
-    backend_.kernels().select_compose(input, sources, jobs_.data() + first, complement, n, classifier_.shape().channels, pixels_);
-  });
+std::vector<BaselineCheck> FeasibilityChecker::check(std::span<const SelectJob> jobs, std::span<const HardMask> masks, bool complement) {
+  if (jobs.empty()) return {};
+  MaskedQuestion question;
+  question.picture = &picture_;
+  question.masks = masks;
+  question.jobs = jobs;
+  question.complement = complement;
+  answers_->answer(question);
+  const std::span<const float> logits = question.answer;
+  const size_t classes = logits.size() / jobs.size();
   std::vector<BaselineCheck> checks;
-  for (int64_t i = 0; i < count; ++i) checks.push_back(read(logits.data() + i * classes));
+  for (size_t i = 0; i < jobs.size(); ++i) checks.push_back(read(logits.subspan(i * classes, classes)));
   return checks;
 }
 
-std::vector<BaselineCheck> FeasibilityChecker::on_colour(std::span<const HardMask> masks, bool complement) {
-  take(masks);
-  std::vector<SelectJob> jobs(masks.size());
-  for (size_t i = 0; i < jobs.size(); ++i) jobs[i].mask = static_cast<int32_t>(i);
-  return check(jobs, complement);
+std::vector<BaselineCheck> FeasibilityChecker::on_colour(const Candidates& masks, bool complement) {
+  std::vector<SelectJob> jobs;
+  for (size_t i = 0; i < masks.size(); ++i) jobs.push_back(masks.job(i));
+  return check(jobs, masks.masks(), complement);
 }
 
-std::vector<BaselineCheck> FeasibilityChecker::baseline(std::span<const HardMask> masks) { return on_colour(masks, false); }
-std::vector<BaselineCheck> FeasibilityChecker::complement(std::span<const HardMask> masks) { return on_colour(masks, true); }
+std::vector<BaselineCheck> FeasibilityChecker::baseline(const Candidates& masks) { return on_colour(masks, false); }
+std::vector<BaselineCheck> FeasibilityChecker::complement(const Candidates& masks) { return on_colour(masks, true); }
 
 std::vector<BaselineCheck> FeasibilityChecker::on_set(const HardMask& mask, BackgroundSets::Set set) {
-  take(std::span(&mask, 1));
   std::vector<SelectJob> jobs;
-  for (int64_t i = 0; i < problem_.criterion.backgrounds; ++i) jobs.push_back({0, set, static_cast<int32_t>(i)});
-  return check(jobs);
+  for (int64_t i = 0; i < problem_.criterion.backgrounds; ++i) jobs.push_back({0, set, static_cast<int32_t>(i), {}});
+  return check(jobs, std::span(&mask, 1));
 }
 
 std::vector<float> FeasibilityChecker::margins(const HardMask& mask, RandomStream stream) {
@@ -129,7 +97,7 @@ std::vector<int64_t> FeasibilityChecker::critical_order(const HardMask& mask, st
   return order;
 }
 
-std::vector<bool> FeasibilityChecker::feasible(std::span<const HardMask> masks, std::span<const RandomStream> streams,
+std::vector<bool> FeasibilityChecker::feasible(const Candidates& masks, std::span<const RandomStream> streams,
                                                std::span<const int64_t> hint, int64_t spare) {
   const auto base = baseline(masks);
   std::vector<bool> good(masks.size());
@@ -151,20 +119,22 @@ std::vector<bool> FeasibilityChecker::feasible(std::span<const HardMask> masks, 
     const int64_t wanted = start == 0 && !hint.empty() ? allowed + 2 : std::max<int64_t>(2 * (allowed + 1), 8);
     const int64_t chunk = std::min<int64_t>(total - start, wanted);
     std::vector<SelectJob> jobs;
-    std::vector<size_t> stream_of;
+    std::vector<size_t> mask_of, stream_of;
     for (size_t i = 0; i < masks.size(); ++i)
       if (good[i])
         for (int64_t k = 0; k < chunk; ++k) {
           const int64_t background = order[static_cast<size_t>(start + k)];
+          mask_of.push_back(i);
           stream_of.push_back(static_cast<size_t>(background / K));
-          jobs.push_back({static_cast<int32_t>(i), BackgroundSets::of(streams[stream_of.back()]), static_cast<int32_t>(background % K)});
+          jobs.push_back(masks.job(i));
+          jobs.back().set = BackgroundSets::of(streams[stream_of.back()]);
+          jobs.back().background = static_cast<int32_t>(background % K);
         }
     if (jobs.empty()) break;
-    const auto checks = check(jobs);  // of the masks that baseline() has taken
+    const auto checks = check(jobs, {});  // of the masks that baseline() has taken
     for (size_t j = 0; j < jobs.size(); ++j) {
       if (checks[j].top == problem_.label) continue;
-      const auto mask = static_cast<size_t>(jobs[j].mask);
-      if (++failures[mask][stream_of[j]] > allowed) good[mask] = false;
+      if (++failures[mask_of[j]][stream_of[j]] > allowed) good[mask_of[j]] = false;
     }
     start += chunk;
   }
@@ -188,84 +158,64 @@ int64_t FeasibilityChecker::refuting_count() const {
   return K - needed_backgrounds(problem_.criterion.rho, K) + 2;
 }
 
-std::vector<float> FeasibilityChecker::spare_odds(std::span<const HardMask> masks, std::span<const int64_t> backgrounds, float cap) {
+std::vector<float> FeasibilityChecker::spare_odds(const Candidates& masks, std::span<const int64_t> backgrounds, float cap) {
   const size_t each = backgrounds.size() + 1;
-  take(masks);
   std::vector<SelectJob> jobs;
   for (size_t i = 0; i < masks.size(); ++i) {
-    jobs.push_back({static_cast<int32_t>(i), -1, 0});
-    for (int64_t number : backgrounds) jobs.push_back({static_cast<int32_t>(i), BackgroundSets::kPrune, static_cast<int32_t>(number)});
+    SelectJob job = masks.job(i);
+    jobs.push_back(job);
+    job.set = BackgroundSets::kPrune;
+    for (int64_t number : backgrounds) {
+      job.background = static_cast<int32_t>(number);
+      jobs.push_back(job);
+    }
   }
-  const auto checks = check(jobs);
+  const auto checks = check(jobs, masks.masks());
   std::vector<float> spare(masks.size(), 0.0f);
   for (size_t j = 0; j < checks.size(); ++j) spare[j / each] += std::min(cap, checks[j].log_odds) / static_cast<float>(each);
   return spare;
 }
 
-void FeasibilityChecker::back_from_logits(Classifier::Training& net, const kernels::SelectSources<float>& sources, const SelectJob* jobs,
-                                          int64_t n, const std::function<void(std::span<float>)>& gradient_of) {
-  const auto classes = static_cast<size_t>(classifier_.shape().classes);
-  const auto rows = static_cast<size_t>(net.graph.value(net.ends.input).shape[0]);
-  backend_.kernels().select_compose(net.program->data(net.ends.input), sources, jobs, false, n, classifier_.shape().channels, pixels_);
-  net.program->forward();
-  classifier_.count_images(n);
-  std::vector<float> z(rows * classes);
-  backend_.download(z.data(), net.program->data(net.ends.logits), z.size());
-  for (size_t i = 0; i < rows; ++i) {
-    const auto row = std::span(z).subspan(i * classes, classes);
-    if (i < static_cast<size_t>(n))
-      gradient_of(row);
-    else
-      std::fill(row.begin(), row.end(), 0.0f);
-  }
-  backend_.upload(net.program->gradient(net.ends.logits), z.data(), z.size());
-  net.program->backward();
-}
-
 std::vector<float> FeasibilityChecker::importance(const HardMask& mask, RandomStream stream, std::span<const int64_t> numbers) {
-  const int64_t batch = std::min<int64_t>(8, classifier_.max_batch());
-  Classifier::Training& net = classifier_.gradient_program(batch);
   std::vector<SelectJob> jobs;
-  for (int64_t number : numbers) jobs.push_back({0, BackgroundSets::of(stream), static_cast<int32_t>(number)});
+  for (int64_t number : numbers) jobs.push_back({0, BackgroundSets::of(stream), static_cast<int32_t>(number), {}});
   if (jobs.empty())
-    for (int64_t k = 0; k < problem_.criterion.backgrounds; ++k) jobs.push_back({0, BackgroundSets::of(stream), static_cast<int32_t>(k)});
-  take(std::span(&mask, 1));
-  const kernels::SelectSources<float> sources = prepare(jobs);
-  if (gain_.count() == 0) gain_ = DeviceBuffer(backend_, pixels_);
-  const auto count = static_cast<int64_t>(jobs.size());
-  for (int64_t first = 0; first < count; first += batch) {
-    const int64_t n = std::min(batch, count - first);
-    back_from_logits(net, sources, jobs_.data() + first, n, [&](std::span<float> row) {  // d -log p_y / dz
-      const auto p = softmax(row);
-      std::copy(p.begin(), p.end(), row.begin());
-      row[static_cast<size_t>(problem_.label)] -= 1.0f;
-    });
-    backend_.kernels().select_gain(gain_.data(), net.program->gradient(net.ends.input), sources, jobs_.data() + first, -1.0f, true, n,
-                                   classifier_.shape().channels, pixels_, first > 0);
-  }
-  return gain_.download();
+    for (int64_t k = 0; k < problem_.criterion.backgrounds; ++k)
+      jobs.push_back({0, BackgroundSets::of(stream), static_cast<int32_t>(k), {}});
+  MaskedQuestion question;
+  question.picture = &picture_;
+  question.masks = std::span(&mask, 1);
+  question.jobs = jobs;
+  question.gradient_of = [&](std::span<float> row) {  // d -log p_y / dz
+    const auto p = softmax(row);
+    std::copy(p.begin(), p.end(), row.begin());
+    row[static_cast<size_t>(problem_.label)] -= 1.0f;
+  };
+  question.sign = -1.0f;
+  question.inside = true;
+  answers_->answer(question);
+  return std::move(question.answer);
 }
 
 std::vector<float> FeasibilityChecker::odds_gain(const HardMask& mask) {
-  Classifier::Training& net = classifier_.gradient_program(1);
   const SelectJob job;
-  take(std::span(&mask, 1));
-  const kernels::SelectSources<float> sources = prepare(std::span(&job, 1));
-  if (gain_.count() == 0) gain_ = DeviceBuffer(backend_, pixels_);
-  back_from_logits(net, sources, jobs_.data(), 1, [&](std::span<float> row) {
+  MaskedQuestion question;
+  question.picture = &picture_;
+  question.masks = std::span(&mask, 1);
+  question.jobs = std::span(&job, 1);
+  question.gradient_of = [&](std::span<float> row) {
     const auto label = static_cast<size_t>(problem_.label);
     row[label] = -INFINITY;
     const std::vector<float> rivals = softmax(row);  // of the rivals alone
     for (size_t k = 0; k < row.size(); ++k) row[k] = -rivals[k];
     row[label] = 1.0f;
-  });
-  backend_.kernels().select_gain(gain_.data(), net.program->gradient(net.ends.input), sources, jobs_.data(), 1.0f, false, 1,
-                                 classifier_.shape().channels, pixels_, false);
-  return gain_.download();
+  };
+  answers_->answer(question);
+  return std::move(question.answer);
 }
 
 bool FeasibilityChecker::feasible(const HardMask& mask, std::span<const RandomStream> streams) {
-  return feasible(std::span<const HardMask>(&mask, 1), streams).front();
+  return feasible(Candidates(std::span(&mask, 1)), streams).front();
 }
 
 }  // namespace actmatch

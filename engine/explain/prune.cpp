@@ -43,6 +43,12 @@ class Closed {
   bool changed_ = false;
 };
 
+Candidates without_each(const HardMask& mask, const Tiles& tiles, const std::vector<int64_t>& list) {
+  std::vector<kernels::PixelBox> boxes;
+  for (int64_t t : list) boxes.push_back(tiles.box(t));
+  return {mask, std::move(boxes)};
+}
+
 class Pruner {
  public:
   Pruner(FeasibilityChecker& checker, const Problem& problem, int64_t H, int64_t W, const PruneProgress& progress)
@@ -99,8 +105,7 @@ class Pruner {
       report(mask);
       if (importance.empty()) importance = checker_.importance(mask, RandomStream::kCertify, weakest(kForGradient));
       least_important_first(open, tiles, importance, kTogether);
-      const std::vector<HardMask> singles = without_each(mask, tiles, open);
-      const auto possible = checker_.feasible(singles, kCertifyOnly, weakest(checker_.refuting_count()));
+      const auto possible = checker_.feasible(without_each(mask, tiles, open), kCertifyOnly, weakest(checker_.refuting_count()));
       std::vector<int64_t> survivors;
       for (size_t i = 0; i < open.size(); ++i) possible[i] ? survivors.push_back(open[i]) : closed.close(open[i]);
       while (!survivors.empty()) {
@@ -193,7 +198,7 @@ class Pruner {
       const float best = *std::max_element(left.begin(), left.end());
       bool removed = false;
       for (size_t i = prefixes.size(); i-- > 0 && !removed;) {
-        if (left[i] < best - kSlack || !checker_.feasible(std::span(&prefixes[i], 1), kPruneOnly, {}, 1).front()) continue;
+        if (left[i] < best - kSlack || !checker_.feasible(std::span<const HardMask>(&prefixes[i], 1), kPruneOnly, {}, 1).front()) continue;
         history.push_back(std::move(mask));
         mask = std::move(prefixes[i]);
         removed = true;
@@ -215,15 +220,6 @@ class Pruner {
     std::stable_sort(list.begin(), list.end(),
                      [&](int64_t a, int64_t b) { return sum[static_cast<size_t>(a)] < sum[static_cast<size_t>(b)]; });
     if (list.size() > keep) list.resize(keep);
-  }
-
-  static std::vector<HardMask> without_each(const HardMask& mask, const Tiles& tiles, const std::vector<int64_t>& list) {
-    std::vector<HardMask> singles;
-    for (int64_t t : list) {
-      singles.push_back(mask);
-      tiles.remove(singles.back(), t);
-    }
-    return singles;
   }
 
   void report(const HardMask& mask) {
@@ -309,17 +305,12 @@ PruneResult prune_mask(FeasibilityChecker& checker, const Problem& problem, cons
 
 bool is_minimal(FeasibilityChecker& checker, const HardMask& mask, int64_t height, int64_t width, int64_t tile, bool robust) {
   const Tiles tiles(height, width, tile);
-  std::vector<HardMask> singles;
-  for (int64_t t : tiles.occupied(mask)) {
-    singles.push_back(mask);
-    tiles.remove(singles.back(), t);
-    if (count_pixels(singles.back()) == 0) singles.pop_back();  // a mask of one tile is minimal by itself
-  }
-  if (singles.empty()) return true;
+  const std::vector<int64_t> occupied = tiles.occupied(mask);
+  if (occupied.size() < 2) return true;  // a mask of one tile is minimal by itself
   const std::span<const RandomStream> streams = robust ? std::span<const RandomStream>(kCertifyOnly) : std::span<const RandomStream>();
   std::vector<int64_t> critical;
   if (robust) critical = checker.critical_order(mask, streams);
-  const auto good = checker.feasible(singles, streams, critical);
+  const auto good = checker.feasible(without_each(mask, tiles, occupied), streams, critical);
   return std::none_of(good.begin(), good.end(), [](bool g) { return g; });
 }
 

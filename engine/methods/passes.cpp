@@ -19,29 +19,6 @@ void score_gradient(std::span<float> row, int32_t label, Score score) {
   for (size_t k = 0; k < row.size(); ++k) row[k] = p[y] * ((k == y ? 1.0f : 0.0f) - p[k]);
 }
 
-void back_to_images(Classifier& classifier, int64_t n, const std::function<void(float*, int64_t, int64_t)>& fill,
-                    const std::function<void(std::span<float>, int64_t)>& seed,
-                    const std::function<void(const float*, int64_t, int64_t)>& take) {
-  Backend& backend = classifier.backend();
-  const auto classes = static_cast<size_t>(classifier.shape().classes);
-  const int64_t batch = std::min({n, int64_t{8}, classifier.max_batch()});
-  Classifier::Training& net = classifier.gradient_program(batch);
-  std::vector<float> z(static_cast<size_t>(batch) * classes);
-  for (int64_t first = 0; first < n; first += batch) {
-    const int64_t count = std::min(batch, n - first);
-    fill(net.program->data(net.ends.input), first, count);
-    net.program->forward();
-    backend.download(z.data(), net.program->data(net.ends.logits), z.size());
-    std::fill(z.begin() + static_cast<std::ptrdiff_t>(count) * static_cast<std::ptrdiff_t>(classes), z.end(), 0.0f);
-    for (int64_t i = 0; i < count; ++i) seed(std::span(z).subspan(static_cast<size_t>(i) * classes, classes), first + i);
-    backend.upload(net.program->gradient(net.ends.logits), z.data(), z.size());
-    net.program->backward();
-    classifier.count_images(count);
-    classifier.count_gradients(count);
-    take(net.program->gradient(net.ends.input), first, count);
-  }
-}
-
 std::vector<double> summed_gradients(Classifier& classifier, const Problem& problem, Score score, int64_t n,
                                      const std::function<void(float*, int64_t)>& make, const std::function<double(int64_t)>& weight,
                                      const std::function<void(int64_t)>& done) {
@@ -49,8 +26,8 @@ std::vector<double> summed_gradients(Classifier& classifier, const Problem& prob
   const size_t size = problem.x.size();
   std::vector<double> sum(size, 0.0);
   std::vector<float> host;
-  back_to_images(
-      classifier, n,
+  classifier.back_to_images(
+      n,
       [&](float* input, int64_t first, int64_t count) {
         host.resize(static_cast<size_t>(count) * size);
         for (int64_t i = 0; i < count; ++i) make(host.data() + static_cast<size_t>(i) * size, first + i);
@@ -122,11 +99,11 @@ Layer find_layer(Classifier& classifier, const Problem& problem, const std::stri
     throw Error(ErrorCode::kUnsupported, "the model has no feature map or tokens inside; this method needs a layer laid out in the plane");
   Classifier::Training& net = classifier.layer_program(names);
   backend.upload(net.program->data(net.ends.input), problem.x.data(), problem.x.size());
-  net.program->forward();
+  net.forward(backend);
   std::vector<float> seed(static_cast<size_t>(shape.classes), 0.0f);
   seed[static_cast<size_t>(problem.label)] = 1.0f;
   backend.upload(net.program->gradient(net.ends.logits), seed.data(), seed.size());
-  net.program->backward();
+  net.backward(backend);
   classifier.count_images(1);
   classifier.count_gradients(1);
 

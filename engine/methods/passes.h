@@ -16,12 +16,6 @@ enum class Score { kLogit, kProbability };
 // Logits of one image become d score / d logits: e_y, or p_y (e_y - p).
 void score_gradient(std::span<float> row, int32_t label, Score score);
 
-// n images forward and back. `fill` writes images first .. first + count - 1 to device memory; `seed` turns the logits of an image into the
-// gradient there; `take` receives the gradients at those images, device memory.
-void back_to_images(Classifier& classifier, int64_t n, const std::function<void(float* input, int64_t first, int64_t count)>& fill,
-                    const std::function<void(std::span<float> row, int64_t image)>& seed,
-                    const std::function<void(const float* gradient, int64_t first, int64_t count)>& take);
-
 // sum_i weight(i) * d score / d image_i [C, H, W] over n images, in double; `make` writes image i. `done` hears how many are through.
 std::vector<double> summed_gradients(Classifier& classifier, const Problem& problem, Score score, int64_t n,
                                      const std::function<void(float* image, int64_t i)>& make,

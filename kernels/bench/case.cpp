@@ -65,7 +65,7 @@ template uint8_t* Memory::indices(int64_t, int64_t, int64_t);
 
 std::vector<Case> all_cases(const Sizes& sizes) {
   Cases cases(sizes);
-  for (auto* add : {add_mask_cases, add_tap_cases, add_loss_cases, add_step_cases, add_method_cases, add_tile_cases, add_conv_cases,
+  for (auto* add : {add_mask_cases, add_tap_cases, add_loss_cases, add_step_cases, add_method_cases, add_select_cases, add_conv_cases,
                     add_depthwise_cases, add_elementwise_cases, add_broadcast_cases, add_movement_cases, add_reduce_cases, add_window_cases,
                     add_matrix_cases})
     add(cases);

@@ -129,7 +129,7 @@ void add_tap_cases(Cases& cases);
 void add_loss_cases(Cases& cases);
 void add_step_cases(Cases& cases);
 void add_method_cases(Cases& cases);
-void add_tile_cases(Cases& cases);
+void add_select_cases(Cases& cases);
 void add_conv_cases(Cases& cases);
 void add_depthwise_cases(Cases& cases);
 void add_elementwise_cases(Cases& cases);

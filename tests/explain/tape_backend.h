@@ -119,11 +119,12 @@ class TapeBackend : public Backend {
                    const kernels::AreaControl& c, I B, I HW),
                   s, a, b, o, h, t, p, y, f, n, c, B, HW)
     ACTMATCH_TAPE(record_step, (F t, const kernels::StepTerms<float>& s, const uint32_t* n, I r, I B), t, s, n, r, B)
-    ACTMATCH_TAPE(select_compose, (F o, const kernels::SelectSources<float>& s, const kernels::SelectJob* j, bool c, I n, I C, I HW), o, s,
-                  j, c, n, C, HW)
+    ACTMATCH_TAPE(select_compose, (F o, const kernels::SelectSources<float>& s, const kernels::SelectJob* j, bool c, I n, I C, I H, I W), o,
+                  s, j, c, n, C, H, W)
     ACTMATCH_TAPE(select_gain,
-                  (F v, G g, const kernels::SelectSources<float>& s, const kernels::SelectJob* j, float f, bool i, I n, I C, I HW, bool a),
-                  v, g, s, j, f, i, n, C, HW, a)
+                  (F v, G g, const kernels::SelectSources<float>& s, const kernels::SelectJob* j, float f, bool i, I n, I C, I H, I W,
+                   bool a),
+                  v, g, s, j, f, i, n, C, H, W, a)
     ACTMATCH_TAPE(clamp_below, (F x, float least, I count), x, least, count)
     ACTMATCH_TAPE(variable_smooth, (F s, F scratch, G w, G q, I radius, I B, I H, I W), s, scratch, w, q, radius, B, H, W)
     ACTMATCH_TAPE(variable_smooth_backward, (F dw, F dq, F scratch, G ds, G w, G q, float log_weight, I radius, I B, I H, I W), dw, dq,

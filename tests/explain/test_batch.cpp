@@ -169,7 +169,11 @@ TEST_P(Batch, ExplanationsAreThoseOfSinglePictures) {
         for (size_t t = 0; t < a.losses.size(); ++t) EXPECT_EQ(a.losses[t].values, b.losses[t].values);
       }
     }
-    EXPECT_EQ(finished, expected) << "one after another, those that have something to prune";
+    if (backend().quick_bytes() == 0) {  // together: they report in turn
+      std::sort(finished.begin(), finished.end());
+      finished.erase(std::unique(finished.begin(), finished.end()), finished.end());
+    }
+    EXPECT_EQ(finished, expected) << "those that have something to prune; on the CPU one after another";
     EXPECT_FALSE(expected.empty());
     EXPECT_GT(instances, 3u) << "some have a second explanation";
     EXPECT_LT(instances, 6u) << "and some have not";

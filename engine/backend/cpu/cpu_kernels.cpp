@@ -93,12 +93,12 @@ class CpuKernels : public Kernels {
     kernels::record_step_ref(trace, terms, step, rows, B);
   }
   void select_compose(float* out, const kernels::SelectSources<float>& sources, const kernels::SelectJob* jobs, bool complement, int64_t n,
-                      int64_t C, int64_t HW) override {
-    kernels::select_compose_ref(out, sources, jobs, complement, n, C, HW);
+                      int64_t C, int64_t H, int64_t W) override {
+    kernels::select_compose_ref(out, sources, jobs, complement, n, C, H, W);
   }
   void select_gain(float* gain, const float* gradient, const kernels::SelectSources<float>& sources, const kernels::SelectJob* jobs,
-                   float sign, bool inside, int64_t n, int64_t C, int64_t HW, bool accumulate) override {
-    kernels::select_gain_ref(gain, gradient, sources, jobs, sign, inside, n, C, HW, accumulate);
+                   float sign, bool inside, int64_t n, int64_t C, int64_t H, int64_t W, bool accumulate) override {
+    kernels::select_gain_ref(gain, gradient, sources, jobs, sign, inside, n, C, H, W, accumulate);
   }
   void clamp_below(float* x, float least, int64_t count) override {
     for (int64_t i = 0; i < count; ++i)

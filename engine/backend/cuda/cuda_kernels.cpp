@@ -140,13 +140,14 @@ void CudaKernels::record_step(float* trace, const kernels::StepTerms<float>& ter
 }
 
 void CudaKernels::select_compose(float* out, const kernels::SelectSources<float>& sources, const kernels::SelectJob* jobs, bool complement,
-                                 int64_t n, int64_t C, int64_t HW) {
-  ACTMATCH_CUDA(launch::select_compose(stream_, out, sources, jobs, complement, n, C, HW));
+                                 int64_t n, int64_t C, int64_t H, int64_t W) {
+  ACTMATCH_CUDA(launch::select_compose(stream_, out, sources, jobs, complement, n, C, H, W));
 }
 
 void CudaKernels::select_gain(float* gain, const float* gradient, const kernels::SelectSources<float>& sources,
-                              const kernels::SelectJob* jobs, float sign, bool inside, int64_t n, int64_t C, int64_t HW, bool accumulate) {
-  ACTMATCH_CUDA(launch::select_gain(stream_, gain, gradient, sources, jobs, sign, inside, n, C, HW, accumulate));
+                              const kernels::SelectJob* jobs, float sign, bool inside, int64_t n, int64_t C, int64_t H, int64_t W,
+                              bool accumulate) {
+  ACTMATCH_CUDA(launch::select_gain(stream_, gain, gradient, sources, jobs, sign, inside, n, C, H, W, accumulate));
 }
 
 void CudaKernels::clamp_below(float* x, float least, int64_t count) { ACTMATCH_CUDA(launch::clamp_below(stream_, x, least, count)); }

@@ -86,9 +86,9 @@ class CudaKernels : public Kernels {
                     const kernels::AreaControl& control, int64_t B, int64_t HW) override;
   void record_step(float* trace, const kernels::StepTerms<float>& terms, const uint32_t* step, int64_t rows, int64_t B) override;
   void select_compose(float* out, const kernels::SelectSources<float>& sources, const kernels::SelectJob* jobs, bool complement, int64_t n,
-                      int64_t C, int64_t HW) override;
+                      int64_t C, int64_t H, int64_t W) override;
   void select_gain(float* gain, const float* gradient, const kernels::SelectSources<float>& sources, const kernels::SelectJob* jobs,
-                   float sign, bool inside, int64_t n, int64_t C, int64_t HW, bool accumulate) override;
+                   float sign, bool inside, int64_t n, int64_t C, int64_t H, int64_t W, bool accumulate) override;
 
  private:
   cudaStream_t stream_;

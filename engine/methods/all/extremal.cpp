@@ -82,8 +82,8 @@ class Extremal : public OneByOne {
     for (int64_t step = 1; step <= options_.steps; ++step, weight *= options_.growth) {
       masks();
       double logit = 0;
-      back_to_images(
-          classifier_, A, compose,
+      classifier_.back_to_images(
+          A, compose,
           [&](std::span<float> row, int64_t) {
             logit += row[static_cast<size_t>(problem.label)];
             score_gradient(row, problem.label, Score::kLogit);

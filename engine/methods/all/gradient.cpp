@@ -21,8 +21,8 @@ class Gradient : public OneByOne {
   SoftMap map(const Problem& problem, uint64_t, const Steps& steps) override {
     Backend& backend = classifier_.backend();
     std::vector<float> gradient(problem.x.size());
-    back_to_images(
-        classifier_, 1, [&](float* input, int64_t, int64_t) { backend.upload(input, problem.x.data(), problem.x.size()); },
+    classifier_.back_to_images(
+        1, [&](float* input, int64_t, int64_t) { backend.upload(input, problem.x.data(), problem.x.size()); },
         [&](std::span<float> row, int64_t) { score_gradient(row, problem.label, options_.score); },
         [&](const float* g, int64_t, int64_t) { backend.download(gradient.data(), g, gradient.size()); });
     steps(1, 1);

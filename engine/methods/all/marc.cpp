@@ -104,9 +104,8 @@ class Marc : public OneByOne {
       const auto some = [&](int64_t first, int64_t n) {
         return std::span(passes).subspan(static_cast<size_t>(first), static_cast<size_t>(n));
       };
-      back_to_images(
-          classifier_, 2 * count,
-          [&](float* input, int64_t first, int64_t n) { k.compose(input, x.data(), some(first, n), 1, shape.channels, N); },
+      classifier_.back_to_images(
+          2 * count, [&](float* input, int64_t first, int64_t n) { k.compose(input, x.data(), some(first, n), 1, shape.channels, N); },
           [&](std::span<float> row, int64_t i) {
             const bool kept = i < count;
             const double weight = (kept ? options_.positive : options_.negative) / static_cast<double>(count);

@@ -54,9 +54,8 @@ class OptiCam : public OneByOne {
       if (step > options_.steps) break;  // the map after the last step
 
       backend.upload(mask.data(), found.soft.data(), found.soft.size());
-      back_to_images(
-          classifier_, 1,
-          [&](float* input, int64_t, int64_t) { backend.kernels().compose(input, x.data(), passes, 1, shape.channels, pixels); },
+      classifier_.back_to_images(
+          1, [&](float* input, int64_t, int64_t) { backend.kernels().compose(input, x.data(), passes, 1, shape.channels, pixels); },
           [&](std::span<float> row, int64_t) {
             const auto y = static_cast<size_t>(problem.label);
             const float score = options_.score == Score::kLogit ? row[y] : softmax(row)[y];

@@ -221,12 +221,12 @@ TEST_F(CudaKernelsTest, Selection) {
   const auto x = random(C * HW), colour = random(C), set = random(2 * C * HW), gradient = random(3 * C * HW);
   std::vector<uint8_t> masks;
   for (int64_t i = 0; i < 2 * HW; ++i) masks.push_back(static_cast<uint8_t>(integer(0, 1)));
-  const std::vector<SelectJob> jobs{{0, -1, 0}, {1, 1, 1}, {0, 1, 0}};
+  const std::vector<SelectJob> jobs{{0, -1, 0, {}}, {1, 1, 1, {1, 0, 3, 2}}, {0, 1, 0, {}}};
   const auto sources = [&](Side& a) { return SelectSources<float>{a.in(x), a.in(colour), a.in(masks), {nullptr, a.in(set)}}; };
   for (const bool flag : {false, true}) {
-    compare("select_compose", 0, [&](Kernels& k, Side& a) { k.select_compose(a.out(gradient), sources(a), a.in(jobs), flag, 3, C, HW); });
+    compare("select_compose", 0, [&](Kernels& k, Side& a) { k.select_compose(a.out(gradient), sources(a), a.in(jobs), flag, 3, C, H, W); });
     compare("select_gain", 64, [&](Kernels& k, Side& a) {
-      k.select_gain(a.out(std::vector<float>(HW, 0.5f)), a.in(gradient), sources(a), a.in(jobs), -1.0f, flag, 3, C, HW, flag);
+      k.select_gain(a.out(std::vector<float>(HW, 0.5f)), a.in(gradient), sources(a), a.in(jobs), -1.0f, flag, 3, C, H, W, flag);
     });
   }
 }

@@ -1,4 +1,6 @@
 // The kernels that end a step and those that check masks: area controller, trace, smoothing, images by selection.
+#include <array>
+
 #include "tests/kernels/cuda/device.h"
 
 namespace actmatch::kernels::cuda {
@@ -112,13 +114,18 @@ TEST_F(CudaTest, GaussianSmooth) {
 
 TEST_F(CudaTest, SelectComposeAndGain) {
   in_each_order([&] {
-    for (const int64_t HW : {1, 67, 301}) {
-      const int64_t C = 3, n = 5, masks = 3, backgrounds = 2;
+    for (const auto [H, W] : {std::array<int64_t, 2>{1, 1}, {1, 67}, {43, 7}}) {
+      const int64_t HW = H * W, C = 3, n = 5, masks = 3, backgrounds = 2;
+      const auto bottom = static_cast<int32_t>(H), right = static_cast<int32_t>(W);
       const auto x = random(C * HW), colour = random(C), first = random(backgrounds * C * HW), second = random(backgrounds * C * HW),
                  gradient = random(n * C * HW), old = random(HW);
       std::vector<uint8_t> mask;
       for (int64_t i = 0; i < masks * HW; ++i) mask.push_back(static_cast<uint8_t>(integer(0, 1)));
-      const std::vector<SelectJob> jobs{{0, -1, 0}, {2, 0, 1}, {1, 1, 0}, {1, -1, 0}, {0, 1, 1}};
+      const std::vector<SelectJob> jobs{{0, -1, 0, {}},
+                                        {2, 0, 1, {bottom / 3, right / 4, bottom, right / 2 + 1}},
+                                        {1, 1, 0, {0, 0, 1, 1}},
+                                        {1, -1, 0, {0, 0, bottom, right}},
+                                        {0, 1, 1, {bottom - 1, right - 1, bottom, right}}};
       Device<float> dx(x), dcolour(colour), dfirst(first), dsecond(second), dgradient(gradient), out(static_cast<size_t>(n * C * HW));
       Device<uint8_t> dmask(mask);
       Device<SelectJob> djobs(jobs);
@@ -126,20 +133,21 @@ TEST_F(CudaTest, SelectComposeAndGain) {
       const SelectSources<float> device{dx.data(), dcolour.data(), dmask.data(), {dfirst.data(), dsecond.data()}};
       for (const bool flag : {false, true}) {
         std::vector<float> want(static_cast<size_t>(n * C * HW));
-        select_compose_ref(want.data(), host, jobs.data(), flag, n, C, HW);
-        check(select_compose(nullptr, out.data(), device, djobs.data(), flag, n, C, HW));
+        select_compose_ref(want.data(), host, jobs.data(), flag, n, C, H, W);
+        check(select_compose(nullptr, out.data(), device, djobs.data(), flag, n, C, H, W));
         EXPECT_EQ(out.get(), want);
         for (const bool accumulate : {false, true}) {
           auto gain = wide(old);
           const auto wx = wide(x), wcolour = wide(colour), wfirst = wide(first), wsecond = wide(second);
           select_gain_ref(gain.data(), wide(gradient).data(), {wx.data(), wcolour.data(), mask.data(), {wfirst.data(), wsecond.data()}},
-                          jobs.data(), flag ? -1.0 : 1.0, flag, n, C, HW, accumulate);
+                          jobs.data(), flag ? -1.0 : 1.0, flag, n, C, H, W, accumulate);
           Device<float> got(old);
-          check(select_gain(nullptr, got.data(), dgradient.data(), device, djobs.data(), flag ? -1.0f : 1.0f, flag, n, C, HW, accumulate));
+          check(
+              select_gain(nullptr, got.data(), dgradient.data(), device, djobs.data(), flag ? -1.0f : 1.0f, flag, n, C, H, W, accumulate));
           expect_near(got.get(), gain, 60, "gain");  // 15 terms of three roundings, which may cancel
         }
       }
-      EXPECT_EQ(select_compose(nullptr, nullptr, device, djobs.data(), false, 0, C, HW), cudaSuccess);
+      EXPECT_EQ(select_compose(nullptr, nullptr, device, djobs.data(), false, 0, C, H, W), cudaSuccess);
     }
   });
 }
