@@ -11,8 +11,8 @@ constexpr double kUsable = 0.9;
 
 // What the checks of hard masks keep in memory, in images of the optimisation's program: forward programs for powers of two up to
 // `preferred`, together for twice as many images, each a quarter of an image that has gradients too (0.22 to 0.24 on SqueezeNet,
-// MobileNetV2 and the shipped classifier); and gradient programs for 8, 4, 2 and 1.
-double checked_images(int64_t preferred) { return 0.5 * static_cast<double>(preferred) + 15.0; }
+// MobileNetV2 and the shipped classifier); and gradient programs for 8 and for 1.
+double checked_images(int64_t preferred) { return 0.5 * static_cast<double>(preferred) + 9.0; }
 // Each of them may have the weights once more.
 constexpr double kCheckedWeights = 3.0;
 

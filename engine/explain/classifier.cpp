@@ -165,11 +165,10 @@ void Classifier::logits_of(float* out, int64_t n, const std::function<void(float
 
 void Classifier::back_to_images(int64_t n, const std::function<void(float*, int64_t, int64_t)>& fill,
                                 const std::function<void(std::span<float>, int64_t)>& seed,
-                                const std::function<void(const float*, int64_t, int64_t)>& take) {
-  constexpr int64_t kMost = 8;  // more at once are hardly quicker, but take memory
+                                const std::function<void(const float*, int64_t, int64_t)>& take, bool two_sizes) {
+  constexpr int64_t kMost = 8;
   const auto classes = static_cast<size_t>(shape_.classes);
-  int64_t batch = 1;  // powers of two: few sizes are ever compiled
-  while (batch < std::min({n, kMost, max_batch_})) batch *= 2;
+  const int64_t batch = std::min({two_sizes && n > 1 ? kMost : n, kMost, max_batch_});
   Training& net = gradient_program(batch);
   std::vector<float> z(static_cast<size_t>(batch) * classes);
   for (int64_t first = 0; first < n; first += batch) {

@@ -37,11 +37,12 @@ class Classifier {
   void logits(float* out, const float* images, int64_t n);
   // Writes up to max_batch() images straight into the program's input: `fill(device_input, first, count)` for each batch in turn.
   void logits_of(float* out, int64_t n, const std::function<void(float* input, int64_t first, int64_t count)>& fill);
-  // n images forward and back, in batches. `fill` as above; `seed` turns the logits of an image into the gradient there; `take` receives
-  // the gradients at the images first .. first + count - 1, device memory.
+  // n images forward and back, in batches of up to 8: more at once are hardly quicker, but take memory. `fill` as above; `seed` turns the
+  // logits of an image into the gradient there; `take` receives the gradients at the images first .. first + count - 1, device memory.
+  // `two_sizes`: of programs for one image and for 8 alone, so that different n take the memory of no more.
   void back_to_images(int64_t n, const std::function<void(float* input, int64_t first, int64_t count)>& fill,
                       const std::function<void(std::span<float> row, int64_t image)>& seed,
-                      const std::function<void(const float* gradient, int64_t first, int64_t count)>& take);
+                      const std::function<void(const float* gradient, int64_t first, int64_t count)>& take, bool two_sizes = false);
   int64_t max_batch() const { return max_batch_; }
   // From now on at most `most` (a power of two) at once; the programs for more give their memory back.
   void limit_batch(int64_t most);

@@ -64,7 +64,8 @@ void find_gains(Classifier& classifier, std::span<MaskedQuestion* const> questio
                                                      q.picture->jobs() + job, q.sign, q.inside, rows, shape.channels, shape.height,
                                                      shape.width, job > 0);
         });
-      });
+      },
+      true);
   for (MaskedQuestion* q : questions) q->answer = q->picture->download_gain();
 }
 
