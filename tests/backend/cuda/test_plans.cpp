@@ -221,6 +221,7 @@ TEST(Libraries, SayWhyTheyCannotBeUsed) {
   CudnnOptions cudnn;
   cudnn.cache_path.clear();
   cudnn.stream = reinterpret_cast<CUstream_st*>(0x10);
+  cudnn.rest = [](const PlanKey&, const ConvTensors&) {};
   expect_error(ErrorCode::kUnsupported, {"cuDNN cannot use CUDA device 0", "CUDNN_STATUS_"}, [&] { make_cudnn_library(cudnn); });
 #ifdef ACTMATCH_HAVE_CUBLAS
   CublasOptions cublas;
