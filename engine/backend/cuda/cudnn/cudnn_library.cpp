@@ -46,6 +46,7 @@ class CudnnBuilder : public PlanBuilder {
     handle->set_stream(options.stream);
     handle_ = std::move(handle);
     limits_.workspace_bytes = options.workspace_bytes;
+    limits_.enough = 2 * PlanLibrary::Limits().timed;  // some may not run
     limits_.build_runtime_compiled = false;  // most of them will not be among the first; those that are get built once, to be timed
   }
   const DeviceDescription& device() const { return device_; }
