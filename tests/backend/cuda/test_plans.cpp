@@ -152,7 +152,7 @@ TEST(PlansOfFiles, GraphsAndTablesAgree) {
   if (compared == 0) GTEST_SKIP() << "no data folder; set ACTMATCH_DATA to compare the tables with real classifiers";
 }
 
-// Whether there is a plan that needs no compiling; what the others are is not looked at, which takes a tenth of the time.
+// Whether there is a plan that needs no compiling. What others there are is not asked, so that thousands of keys take seconds.
 bool has_plan(const PlanKey& key, std::string* summary) {
   PlanLimits limits = deviceless_limits();
   limits.enough = 1;
