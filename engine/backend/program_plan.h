@@ -4,7 +4,7 @@
 // A backend's types have these members, and more of its own:
 //   Slot        bytes, gradient_bytes(), has_grad, persistent, persistent_grad, constant (converts to bool), data and grad (pointers)
 //   GradTarget  slot, accumulate
-//   Scratch     bytes, when (Scratch::When: kForward, kBackward, kSaved), data
+//   Scratch     bytes, when (Scratch::When: kForward, kBackward, kSaved), data; where a backend has it becomes_gradient_of (Slot*)
 //   Step        reads, writes, backward_reads (Slot*), grads (GradTarget*, in the order in which they are written), scratch
 #pragma once
 
@@ -98,6 +98,14 @@ void plan_program_memory(std::vector<std::unique_ptr<Slot>>& slots, std::vector<
       Range life;
       if (scratch->when != When::kBackward) life.touch(k);
       if (scratch->when != When::kForward && back != when_backward.end()) life.touch(back->second);
+      // Of several for one slot the last one backward comes first here, and leaves the others the time before it.
+      if constexpr (requires { scratch->becomes_gradient_of; }) {
+        if (scratch->becomes_gradient_of && back != when_backward.end()) {
+          Range& gradient = grad_life[scratch->becomes_gradient_of];
+          life.touch(gradient.last);
+          gradient.last = back->second;
+        }
+      }
       if (life.first >= 0) request(scratch->bytes, life, [scratch](std::byte* at) { scratch->data = at; });
     }
   }

@@ -27,7 +27,14 @@ PlanKey key_number(int64_t n) {
   return key;
 }
 
-PlanRecord record_number(int64_t n) { return {{n, {{2, 4 * n}, {13, 0}}}, static_cast<size_t>(1000 * n), 0.1 * static_cast<double>(n)}; }
+PlanRecord record_number(int64_t n) {
+  return {{n, {{2, 4 * n}, {13, 0}}}, static_cast<size_t>(1000 * n), 0.1 * static_cast<double>(n), {}};
+}
+PlanRecord fused_record_number(int64_t n) {
+  PlanRecord record = record_number(n);
+  record.rest_microseconds = 0.25 * static_cast<double>(n);
+  return record;
+}
 
 class PlanCacheFile : public ::testing::Test {
  protected:
@@ -81,13 +88,16 @@ TEST_F(PlanCacheFile, FindsWhatWasPutAlsoInTheNextRun) {
   second.put(key_number(1), record_number(7));
   EXPECT_TRUE(second.save());
   EXPECT_EQ(open().find(key_number(1)), record_number(7));
+  second.put(key_number(2), fused_record_number(2));
+  EXPECT_TRUE(second.save());
+  EXPECT_EQ(open().find(key_number(2)), fused_record_number(2));
   EXPECT_TRUE(notices_.empty()) << notices_[0];
 }
 
 TEST_F(PlanCacheFile, IsJsonForPeople) {
   write_good_file();
   const nlohmann::json file = nlohmann::json::parse(text());
-  EXPECT_EQ(file.at("version"), 1);
+  EXPECT_EQ(file.at("version"), 2);
   const nlohmann::json& machine = file.at("machines").at(0);
   EXPECT_EQ(machine.at("device"), "NVIDIA H200");
   EXPECT_EQ(machine.at("compute_capability"), 90);
@@ -96,6 +106,10 @@ TEST_F(PlanCacheFile, IsJsonForPeople) {
       machine.at("plans").at("forward fp32 x 1x56x56x64 w 64x3x3x64 stride 1x1 pad 1,1,1,1 dilation 1x1 groups 1 + bias + relu");
   EXPECT_EQ(plan, (nlohmann::json{{"engine", 1}, {"knobs", {{"2", 4}, {"13", 0}}}, {"workspace_bytes", 1000}, {"microseconds", 0.1}}));
   EXPECT_NE(text().find("\n  "), std::string::npos) << "no line breaks";
+  PlanCache cache = open();
+  cache.put(key_number(2), fused_record_number(2));
+  ASSERT_TRUE(cache.save());
+  EXPECT_EQ(nlohmann::json::parse(text()).at("machines").at(0).at("plans").at(describe(key_number(2))).at("rest_microseconds"), 0.5);
 }
 
 TEST_F(PlanCacheFile, KeepsMachinesApart) {
@@ -166,6 +180,10 @@ TEST_F(PlanCacheFile, DamagedFilesAreIgnoredAndRebuilt) {
   expect_ignored_and_rebuilt("microseconds");
   replaced("\"microseconds\": 0.1", "\"microseconds\": 1e999");
   expect_ignored_and_rebuilt("damaged");
+  replaced("\"microseconds\": 0.1", "\"microseconds\": 0.1, \"rest_microseconds\": -1.0");
+  expect_ignored_and_rebuilt("rest_microseconds");
+  replaced("\"microseconds\": 0.1", "\"microseconds\": 0.1, \"rest_microseconds\": \"long\"");
+  expect_ignored_and_rebuilt("damaged");
   replaced("\"machines\": [", "\"machines\": [7,");
   expect_ignored_and_rebuilt("damaged");
 }
@@ -173,9 +191,9 @@ TEST_F(PlanCacheFile, DamagedFilesAreIgnoredAndRebuilt) {
 TEST_F(PlanCacheFile, OtherFormatsAndVersionsAreStale) {
   write_good_file();
   const std::string good = text();
-  for (const char* version : {"0", "2", "\"1\"", "null"}) {
+  for (const char* version : {"0", "1", "3", "\"2\"", "null"}) {
     std::string changed = good;
-    write_file_atomically(path_, changed.replace(changed.find("\"version\": 1"), 12, std::string("\"version\": ") + version));
+    write_file_atomically(path_, changed.replace(changed.find("\"version\": 2"), 12, std::string("\"version\": ") + version));
     expect_ignored_and_rebuilt(std::string("version ") + version);
   }
   std::string changed = good;

@@ -8,7 +8,6 @@
 #include <map>
 #include <set>
 
-#include "engine/backend/cuda/conv_tensors.h"
 #include "engine/core/error.h"
 #include "tests/support/expect_error.h"
 #include "tests/support/temporary_folder.h"
@@ -54,8 +53,8 @@ struct World {
   bool memory = true, device = true;
   int benches = 0;
   std::vector<std::string> notices;
-  double pass = 0.0;
-  std::vector<size_t> passes;  // bytes that were asked about
+  double rest = 0.0;           // what the clock says of the kernel for what is not fused
+  std::vector<PlanKey> rests;  // whose rest was timed
 };
 
 struct FakePlan : BuiltPlan {
@@ -100,16 +99,16 @@ struct FakeTimer : PlanTimer {
       if (!fake.engine.runs) throw Error(ErrorCode::kUnsupported, "engine " + std::to_string(fake.number) + " does not run");
       return fake.engine.microseconds;
     }
+    double rest_microseconds() override {
+      world.rests.push_back(key);
+      return world.rest;
+    }
     World& world;
     PlanKey key;
   };
   std::unique_ptr<Bench> prepare(const PlanKey& key) override {
     if (!world.memory) throw Error(ErrorCode::kOutOfMemory, "out of memory");
     return std::make_unique<FakeBench>(world, key);
-  }
-  double pass_microseconds(size_t bytes) const override {
-    world.passes.push_back(bytes);
-    return world.pass;
   }
   World& world;
 };
@@ -280,16 +279,57 @@ TEST_F(Library, FusesBackwardOnlyWhereThatIsQuicker) {
   const PlanKey fused = backward_key(true), plain = backward_key(false);
   world_.engines[plain] = {{1, {10.0}}};
   world_.engines[fused] = {{5, {13.0, true}}};
-  world_.pass = 4.0;
+  world_.rest = 4.0;
   EXPECT_EQ(engine_of(open()->find(fused)), 5);
-  const ConvBytes sizes = bytes_of(fused);
-  EXPECT_EQ(world_.passes, std::vector<size_t>{4 * sizes.x}) << "reads dx, skip and saved, writes dx";
-  world_.pass = 2.5;
+  EXPECT_EQ(world_.rests, std::vector<PlanKey>{fused});
+  path_ = folder_ / "anew.json";
+  world_.rest = 2.5;
   const auto library = open();
   EXPECT_EQ(library->find(fused), nullptr);
   EXPECT_EQ(library->find(fused), nullptr);
+  EXPECT_EQ(world_.rests.size(), 2u) << "once for a key";
   EXPECT_EQ(engine_of(library->find(plain)), 1);
   EXPECT_TRUE(world_.notices.empty()) << "nothing is missing: " << world_.notices[0];
+}
+
+// The file has all three times, so the next run decides alike, whatever its clock would say.
+TEST_F(Library, RemembersWhetherFusingPays) {
+  const PlanKey fused = backward_key(true), plain = backward_key(false);
+  for (const double rest : {4.0, 2.5}) {
+    path_ = folder_ / (std::to_string(rest) + ".json");
+    world_.engines[plain] = {{1, {10.0}}};
+    world_.engines[fused] = {{5, {13.0}}};
+    world_.rest = rest;
+    const int64_t first = engine_of(open()->find(fused));
+    EXPECT_EQ(first, rest == 4.0 ? 5 : 0);
+    world_.engines[plain][1].microseconds = rest == 4.0 ? 1.0 : 100.0;
+    world_.rest = rest == 4.0 ? 1.0 : 100.0;
+    world_.timed.clear(), world_.rests.clear(), world_.asked.clear();
+    const auto again = open();
+    EXPECT_EQ(engine_of(again->find(fused)), first);
+    EXPECT_EQ(engine_of(again->find(plain)), 1);
+    EXPECT_TRUE(world_.timed.empty() && world_.rests.empty() && world_.asked.empty());
+  }
+  EXPECT_TRUE(world_.notices.empty()) << world_.notices[0];
+}
+
+// A file written by hand: without the time of the rest there is nothing to decide by.
+TEST_F(Library, AFusedPlanWithoutTheTimeOfTheRestIsTimedAgain) {
+  const PlanKey fused = backward_key(true), plain = backward_key(false);
+  world_.engines[plain] = {{1, {10.0}}};
+  world_.engines[fused] = {{5, {13.0}}};
+  world_.rest = 2.5;
+  PlanCache cache(path_, kMachine, {});
+  cache.put(fused, {{5, {{2, 7}}}, 0, 1.0, {}});
+  cache.put(plain, {{1, {{2, 7}}}, 0, 10.0, {}});
+  ASSERT_TRUE(cache.save());
+  EXPECT_EQ(open()->find(fused), nullptr);
+  EXPECT_EQ(world_.timed[fused], std::vector<int64_t>{5});
+  EXPECT_TRUE(world_.timed[plain].empty());
+  expect_one_notice({"timed again", describe(fused), "no time of the rest"});
+  world_.notices.clear(), world_.timed.clear();
+  EXPECT_EQ(open()->find(fused), nullptr);
+  EXPECT_TRUE(world_.timed.empty() && world_.notices.empty()) << "the file is whole again";
 }
 
 TEST_F(Library, AFusionThatIsNotOfferedIsNoNews) {
@@ -309,7 +349,7 @@ TEST_F(Library, AFusionThatIsNotOfferedIsNoNews) {
 
 TEST_F(Library, AFusionWithoutAPlainPlanStays) {
   world_.engines[backward_key(true)] = {{5, {13.0}}};
-  world_.pass = 0.1;
+  world_.rest = 0.1;
   EXPECT_EQ(engine_of(open()->find(backward_key(true))), 5);
 }
 
@@ -320,10 +360,11 @@ TEST_F(Library, FusesAClipOnlyWhereThatIsQuicker) {
   clipped.ceiling = 6.0f;
   world_.engines[usual_key()] = {{1, {10.0}}};
   world_.engines[clipped] = {{4, {25.0}}};
-  world_.pass = 5.0;
+  world_.rest = 5.0;
   EXPECT_EQ(open()->find(clipped), nullptr);
-  EXPECT_EQ(world_.passes, std::vector<size_t>{2 * bytes_of(clipped).y});
-  world_.pass = 20.0;
+  EXPECT_EQ(world_.rests, std::vector<PlanKey>{clipped});
+  path_ = folder_ / "anew.json";
+  world_.rest = 20.0;
   EXPECT_EQ(engine_of(open()->find(clipped)), 4);
   EXPECT_TRUE(world_.notices.empty()) << world_.notices[0];
 }
@@ -333,49 +374,7 @@ TEST_F(Library, PlainKeysAreNotCompared) {
   world_.engines[backward_key(false)] = {{1, {10.0}}};
   EXPECT_EQ(engine_of(open()->find(usual_key())), 1);
   EXPECT_EQ(engine_of(open()->find(backward_key(false))), 1);
-  EXPECT_TRUE(world_.passes.empty());
-}
-
-TEST(ConvTensors, SizesByHand) {
-  PlanKey key;
-  key.shape = {2, 8, 7, 5, 16, 3, 3, {2, 2}, {1, 1, 1, 1}, {1, 1}, 4};  // y 2 x 4 x 3 x 16, w 16 x 3 x 3 x 2
-  key.residual = true;
-  key.bias = true;
-  key.activation = ConvActivation::kRelu;
-  ConvBytes sizes = bytes_of(key);
-  EXPECT_EQ(sizes.x, 2u * 7 * 5 * 8 * 4);
-  EXPECT_EQ(sizes.w, 16u * 3 * 3 * 2 * 4);
-  EXPECT_EQ(sizes.y, 2u * 4 * 3 * 16 * 4);
-  EXPECT_EQ(sizes.bias, 16u * 4);
-  EXPECT_EQ(sizes.addend, sizes.y);
-  EXPECT_EQ(sizes.saved, 0u);
-  key.pass = ConvPass::kBackwardData;
-  key.precision = ConvPrecision::kBf16;
-  sizes = bytes_of(key);
-  EXPECT_EQ(sizes.x, 2u * 7 * 5 * 8 * 2);
-  EXPECT_EQ(sizes.addend, sizes.x);
-  EXPECT_EQ(sizes.saved, sizes.x);
-  EXPECT_EQ(sizes.bias, 0u);
-  key.pass = ConvPass::kBackwardFilter;
-  sizes = bytes_of(key);
-  EXPECT_EQ(sizes.addend + sizes.saved + sizes.bias, 0u);
-}
-
-TEST(ConvTensors, AddressesFitTheKeyOrAreRefused) {
-  alignas(kConvAlignment) char memory[6 * kConvAlignment];
-  const auto at = [&](size_t i) { return memory + i * kConvAlignment; };
-  PlanKey key = usual_key();
-  const ConvTensors good{at(0), at(1), at(2), at(3), nullptr, nullptr};
-  require_tensors(key, good);
-  ConvTensors bad = good;
-  bad.bias = nullptr;
-  expect_error(ErrorCode::kInternal, {"no address for bias", "forward fp32"}, [&] { require_tensors(key, bad); });
-  bad = good;
-  bad.addend = at(4);
-  expect_error(ErrorCode::kInternal, {"a tensor too many, addend"}, [&] { require_tensors(key, bad); });
-  bad = good;
-  bad.y = at(2) + 8;
-  expect_error(ErrorCode::kInternal, {"y is not aligned"}, [&] { require_tensors(key, bad); });
+  EXPECT_TRUE(world_.rests.empty());
 }
 
 }  // namespace

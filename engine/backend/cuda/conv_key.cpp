@@ -32,6 +32,19 @@ int64_t out_extent(int64_t in, int64_t pad, int64_t filter, int64_t dilation, in
 int64_t ConvShape::out_height() const { return out_extent(H, pads[0] + pads[2], R, dilations[0], strides[0]); }
 int64_t ConvShape::out_width() const { return out_extent(W, pads[1] + pads[3], S, dilations[1], strides[1]); }
 
+std::optional<PlanKey> less_fused(PlanKey key) {
+  if (key.pass == ConvPass::kForward && key.activation == ConvActivation::kClippedRelu) {
+    key.activation = ConvActivation::kRelu;
+  } else if (key.pass == ConvPass::kBackwardData && (key.residual || key.activation != ConvActivation::kNone)) {
+    key.residual = false;
+    key.activation = ConvActivation::kNone;
+  } else {
+    return std::nullopt;
+  }
+  key.ceiling = 0.0f;
+  return key;
+}
+
 std::string describe(const PlanKey& key) {
   const ConvShape& s = key.shape;
   std::string text = key.pass == ConvPass::kForward ? "forward" : key.pass == ConvPass::kBackwardData ? "backward-data" : "backward-filter";

@@ -5,6 +5,7 @@
 #include <array>
 #include <compare>
 #include <cstdint>
+#include <optional>
 #include <string>
 
 namespace actmatch::cuda {
@@ -54,6 +55,10 @@ struct PlanKey {
 
   auto operator<=>(const PlanKey&) const = default;
 };
+
+// The same with less fused to it, for where all of it is not offered or takes more time than the plan with less and a kernel of our own
+// behind it (ops/conv_rest.h): a plain ReLU for a clipped one, backward data on its own. Nothing where that is never in question.
+std::optional<PlanKey> less_fused(PlanKey key);
 
 // One line, the same for equal keys and different for different ones; for messages and as the name in the cache file, e.g.
 // "forward bf16 x 1x56x56x64 w 64x3x3x64 stride 1x1 pad 1,1,1,1 dilation 1x1 groups 1 + bias + relu".

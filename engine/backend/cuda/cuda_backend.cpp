@@ -11,6 +11,7 @@
 #include "engine/backend/cuda/cuda_device_backend.h"
 #include "engine/backend/cuda/cudnn/cudnn_library.h"
 #include "engine/backend/cuda/cudnn/device.h"
+#include "engine/backend/cuda/ops/conv_rest.h"
 
 #if __has_include(<nvtx3/nvToolsExtCudaRt.h>)
 #include <nvtx3/nvToolsExtCudaRt.h>
@@ -106,6 +107,7 @@ std::unique_ptr<Backend> make_cuda_backend(const CudaOptions& options) {
   CudnnOptions cudnn;
   cudnn.device = options.device;
   cudnn.stream = parts.stream->get();
+  cudnn.rest = [stream = cudnn.stream](const PlanKey& key, const ConvTensors& tensors) { run_rest(stream, key, tensors); };
   cudnn.notice = options.notice;
   parts.convolutions = make_cudnn_library(cudnn);
   CublasOptions cublas;

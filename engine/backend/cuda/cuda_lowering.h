@@ -72,6 +72,9 @@ struct Scratch {
   size_t bytes = 0;
   When when = When::kForward;
   std::byte* data = nullptr;
+  // Backward only: the step writes the gradient of this slot here, and moves it (Slot::grad) for all that run after it. Each pass begins
+  // with the gradient where it was.
+  Slot* becomes_gradient_of = nullptr;
 };
 
 // A gradient that a step computes: d(loss)/d(slot). Decided after all steps are known: whether it is added to what is there, and whether it

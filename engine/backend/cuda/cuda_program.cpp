@@ -26,6 +26,9 @@ CudaProgram::CudaProgram(const Graph& graph, const CompileOptions& options, cons
     for (auto& slot : slots_)
       if (slot->constant) slot->data = static_cast<std::byte*>(slot->constant->data());
   });
+  for (const auto& step : steps_)
+    for (const auto& scratch : step->scratch)
+      if (Slot* slot = scratch->becomes_gradient_of) moving_.emplace_back(slot, slot->grad);
   expose(graph, options, lowering, take,
          [&](const Slot& slot, const Tensor& value) { copy_to_device(engine.stream, slot.data, value.raw(), slot.bytes); });
   wait();
@@ -47,6 +50,7 @@ void CudaProgram::forward() {
 
 void CudaProgram::backward() {
   const TraceRange range("network backward");
+  for (const auto& [slot, begin] : moving_) slot->grad = begin;
   run_backward([this] { wait(); });
 }
 

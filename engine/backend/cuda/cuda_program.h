@@ -2,6 +2,7 @@
 // profiling they wait for every step, which cannot be recorded.
 #pragma once
 
+#include <utility>
 #include <vector>
 
 #include "engine/backend/cuda/cuda_lowering.h"
@@ -23,6 +24,7 @@ class CudaProgram : public SteppedProgram<Slot, Step> {
   const Engine& engine_;
   GradientSchedule schedule_;
   std::vector<DeviceMemory> memory_;
+  std::vector<std::pair<Slot*, std::byte*>> moving_;  // gradients that steps move, and where they are when a pass begins
 };
 
 }  // namespace actmatch::cuda

@@ -4,6 +4,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <string>
 
@@ -30,6 +31,9 @@ class ConvRunner {
   virtual double microseconds() const = 0;      // measured when the plan was chosen (perhaps by an earlier process)
   virtual std::string description() const = 0;  // "cuDNN engine 5 {2=25}"
 };
+
+// Launches the kernel of our own that does what less_fused(key) leaves; see ops/conv_rest.h.
+using ConvRest = std::function<void(const PlanKey& key, const ConvTensors& tensors)>;
 
 class ConvLibrary {
  public:

@@ -17,7 +17,7 @@ namespace actmatch::cuda {
 namespace {
 
 constexpr const char* kFormat = "actmatch cuDNN plans";
-constexpr int64_t kVersion = 1;
+constexpr int64_t kVersion = 2;
 
 // Writers of one file take turns, or each would lose what another added between its reading and its writing. Where the file system has no
 // locks they do not wait, and all that can happen is just that.
@@ -50,16 +50,26 @@ int64_t count_of(const nlohmann::json& json, const char* name) {
 nlohmann::json to_json(const PlanRecord& record) {
   nlohmann::json knobs = nlohmann::json::object();
   for (const auto& [knob, value] : record.choice.knobs) knobs[std::to_string(knob)] = value;
-  return {{"engine", record.choice.engine},
-          {"knobs", std::move(knobs)},
-          {"workspace_bytes", record.workspace_bytes},
-          {"microseconds", record.microseconds}};
+  nlohmann::json json = {{"engine", record.choice.engine},
+                         {"knobs", std::move(knobs)},
+                         {"workspace_bytes", record.workspace_bytes},
+                         {"microseconds", record.microseconds}};
+  if (record.rest_microseconds) json["rest_microseconds"] = *record.rest_microseconds;
+  return json;
 }
 
 int64_t knob_number(const std::string& text) {
   if (text.empty() || text.size() > 9 || text.find_first_not_of("0123456789") != std::string::npos)
     throw Stale("'" + text + "' is not the number of a knob");
   return std::stoll(text);
+}
+
+bool is_a_time(double microseconds) { return std::isfinite(microseconds) && microseconds >= 0; }
+
+double time_of(const nlohmann::json& json, const char* name) {
+  const double microseconds = json.at(name).get<double>();
+  if (!is_a_time(microseconds)) throw Stale(std::string("'") + name + "' is not a time");
+  return microseconds;
 }
 
 PlanRecord record_from(const nlohmann::json& json) {
@@ -70,8 +80,8 @@ PlanRecord record_from(const nlohmann::json& json) {
     record.choice.knobs[knob_number(knob)] = value.get<int64_t>();
   }
   record.workspace_bytes = static_cast<size_t>(count_of(json, "workspace_bytes"));
-  record.microseconds = json.at("microseconds").get<double>();
-  if (!std::isfinite(record.microseconds) || record.microseconds < 0) throw Stale("'microseconds' is not a time");
+  record.microseconds = time_of(json, "microseconds");
+  if (json.contains("rest_microseconds")) record.rest_microseconds = time_of(json, "rest_microseconds");
   return record;
 }
 
@@ -114,7 +124,7 @@ std::optional<PlanRecord> PlanCache::find(const PlanKey& key) const {
 }
 
 void PlanCache::put(const PlanKey& key, const PlanRecord& record) {
-  ACTMATCH_CHECK(std::isfinite(record.microseconds) && record.microseconds >= 0, "a plan was put with no time");
+  ACTMATCH_CHECK(is_a_time(record.microseconds) && is_a_time(record.rest_microseconds.value_or(0)), "a plan was put with no time");
   const std::string name = describe(key);
   machines_[machine_][name] = record;
   unsaved_[name] = record;

@@ -1,10 +1,13 @@
 // Remembers which plan was the quickest, from one run of the program to the next: timing all plans of a network takes longer than many
 // explanations do. A file of readable JSON; pure host code, so it is built and tested without CUDA.
 //
-//   {"format": "actmatch cuDNN plans", "version": 1, "machines": [
+//   {"format": "actmatch cuDNN plans", "version": 2, "machines": [
 //     {"device": "NVIDIA H200", "compute_capability": 90, "cudnn": 91900, "plans": {
 //       "forward bf16 x 1x56x56x64 w 64x3x3x64 ...": {"engine": 41, "knobs": {"2": 4, "13": 0}, "workspace_bytes": 131,
 //       "microseconds": 6.5}}}]}
+//
+// Plans that something is fused to which a kernel of our own could do instead have the time of that kernel too, "rest_microseconds": with
+// both, and the time of the plan without, a later run decides as the one that measured.
 //
 // Engine numbers and knobs mean something only to one version of cuDNN on one kind of device, so plans are filed under both; those of
 // other machines stay in the file, because home directories are shared. The file is a cache: whatever is wrong with it costs time, never
@@ -35,6 +38,8 @@ struct PlanRecord {
   EngineChoice choice;
   size_t workspace_bytes = 0;
   double microseconds = 0.0;  // measured; finite, not negative
+  // Likewise of the kernel that does what less_fused(key) leaves; nothing where there is no such key.
+  std::optional<double> rest_microseconds;
 
   bool operator==(const PlanRecord&) const = default;
 };

@@ -1,10 +1,8 @@
 #include "engine/backend/cuda/plan_library.h"
 
 #include <limits>
-#include <optional>
 #include <utility>
 
-#include "engine/backend/cuda/conv_tensors.h"
 #include "engine/core/error.h"
 
 namespace actmatch::cuda {
@@ -31,26 +29,6 @@ class Runner : public ConvRunner {
   std::string description_;
 };
 
-// The same with less fused to it, for comparison; nothing where fusing is never in question.
-std::optional<PlanKey> less_fused(PlanKey key) {
-  if (key.pass == ConvPass::kForward && key.activation == ConvActivation::kClippedRelu) {
-    key.activation = ConvActivation::kRelu;
-  } else if (key.pass == ConvPass::kBackwardData && (key.residual || key.activation != ConvActivation::kNone)) {
-    key.residual = false;
-    key.activation = ConvActivation::kNone;
-  } else {
-    return std::nullopt;
-  }
-  key.ceiling = 0.0f;
-  return key;
-}
-
-// What the kernel for the rest reads and writes.
-size_t bytes_of_the_rest(const PlanKey& key) {
-  const ConvBytes sizes = bytes_of(key);
-  return key.pass == ConvPass::kForward ? 2 * sizes.y : 2 * sizes.x + sizes.addend + sizes.saved;
-}
-
 // Errors that say "not this plan"; others are not about the plan.
 bool concerns_the_plan(const Error& error) { return error.code() != ErrorCode::kInternal && error.code() != ErrorCode::kCancelled; }
 
@@ -70,28 +48,25 @@ std::shared_ptr<ConvRunner> PlanLibrary::runner(const EngineChoice& choice, std:
 
 std::shared_ptr<ConvRunner> PlanLibrary::find(const PlanKey& key) {
   if (const auto known = known_.find(key); known != known_.end()) return known->second;
-  std::shared_ptr<ConvRunner> found = choose(key);
-  if (found && !fusing_pays(key, *found)) found = nullptr;
-  known_[key] = found;
-  return found;
+  const Choice choice = choose(key);
+  return known_[key] = choice.runner && fusing_pays(key, choice) ? choice.runner : nullptr;
 }
 
-bool PlanLibrary::fusing_pays(const PlanKey& key, const ConvRunner& fused) {
-  const std::optional<PlanKey> less = less_fused(key);
-  if (!less) return true;
-  const std::shared_ptr<ConvRunner> unfused = find(*less);
-  if (!unfused || unfused->microseconds() == kNotTimed || fused.microseconds() == kNotTimed) return true;
-  return fused.microseconds() <= unfused->microseconds() + timer_->pass_microseconds(bytes_of_the_rest(key));
+bool PlanLibrary::fusing_pays(const PlanKey& key, const Choice& fused) {
+  if (!fused.rest_microseconds) return true;
+  const std::shared_ptr<ConvRunner> less = find(*less_fused(key));
+  if (!less || less->microseconds() == kNotTimed) return true;
+  return fused.runner->microseconds() <= less->microseconds() + *fused.rest_microseconds;
 }
 
-std::shared_ptr<ConvRunner> PlanLibrary::choose(const PlanKey& key) {
-  if (std::shared_ptr<ConvRunner> remembered = from_cache(key)) return remembered;
+PlanLibrary::Choice PlanLibrary::choose(const PlanKey& key) {
+  if (Choice remembered = from_cache(key); remembered.runner) return remembered;
   const PlanBuilder::Candidates candidates = builder_->candidates(key);
   std::string failure = candidates.summary;
-  if (std::shared_ptr<ConvRunner> timed = by_timing(key, candidates.list, failure)) return timed;
+  if (Choice timed = by_timing(key, candidates.list, failure); timed.runner) return timed;
   // Where less can be fused the caller asks for that next, and hears then if there is nothing either.
   if (!less_fused(key)) say_once("no plan of " + builder_->name() + " for '" + describe(key) + "', so own kernels do it: " + failure);
-  return nullptr;
+  return {};
 }
 
 std::unique_ptr<BuiltPlan> PlanLibrary::build_within_limits(const PlanKey& key, const EngineChoice& choice) {
@@ -103,23 +78,25 @@ std::unique_ptr<BuiltPlan> PlanLibrary::build_within_limits(const PlanKey& key, 
   return plan;
 }
 
-std::shared_ptr<ConvRunner> PlanLibrary::from_cache(const PlanKey& key) {
+PlanLibrary::Choice PlanLibrary::from_cache(const PlanKey& key) {
   const std::optional<PlanRecord> record = cache_.find(key);
-  if (!record) return nullptr;
+  if (!record) return {};
   try {
-    return runner(record->choice, build_within_limits(key, record->choice), record->microseconds);
+    if (record->rest_microseconds.has_value() != less_fused(key).has_value())
+      throw Error(ErrorCode::kFormat, "'" + describe(key) + "' has " + (record->rest_microseconds ? "a" : "no") + " time of the rest");
+    return {runner(record->choice, build_within_limits(key, record->choice), record->microseconds), record->rest_microseconds};
   } catch (const Error& error) {
     if (!concerns_the_plan(error)) throw;
     say_once(std::string("a remembered plan cannot be used, so plans are timed again: ") + error.what());
-    return nullptr;
+    return {};
   }
 }
 
 // The quickest of the first candidates that can be built and run. Where there is no memory to time them, the first that can be built: it is
 // the library's best guess, and it is not remembered. Nor is a choice among those for which there was memory; where there is none of these,
 // a smaller batch may have some, so that is what is thrown.
-std::shared_ptr<ConvRunner> PlanLibrary::by_timing(const PlanKey& key, const std::vector<PlanBuilder::Candidate>& candidates,
-                                                   std::string& failure) {
+PlanLibrary::Choice PlanLibrary::by_timing(const PlanKey& key, const std::vector<PlanBuilder::Candidate>& candidates,
+                                           std::string& failure) {
   std::unique_ptr<PlanTimer::Bench> bench;
   try {
     if (!candidates.empty()) bench = timer_->prepare(key);
@@ -139,11 +116,11 @@ std::shared_ptr<ConvRunner> PlanLibrary::by_timing(const PlanKey& key, const std
     slow += candidate.slow_to_build;
     try {
       std::unique_ptr<BuiltPlan> plan = build_within_limits(key, candidate.choice);
-      if (!bench) return runner(candidate.choice, std::move(plan), kNotTimed);
+      if (!bench) return {runner(candidate.choice, std::move(plan), kNotTimed), {}};
       const double microseconds = bench->microseconds(*plan, record.microseconds);
       ++timed;
       if (!(microseconds < record.microseconds * kClearlyQuicker)) continue;
-      record = {candidate.choice, plan->workspace_bytes(), microseconds};
+      record = {candidate.choice, plan->workspace_bytes(), microseconds, {}};
       best = std::move(plan);
     } catch (const Error& error) {
       if (!concerns_the_plan(error)) throw;
@@ -153,12 +130,13 @@ std::shared_ptr<ConvRunner> PlanLibrary::by_timing(const PlanKey& key, const std
   }
   if (!best && starved)
     throw Error(ErrorCode::kOutOfMemory, "too little memory of the device for '" + describe(key) + "'; a smaller batch needs less");
-  if (!best) return nullptr;
+  if (!best) return {};
+  if (less_fused(key)) record.rest_microseconds = bench->rest_microseconds();
   if (!starved) {
     cache_.put(key, record);
     cache_.save();  // at once: whatever ends the program, the time was not spent for nothing
   }
-  return runner(record.choice, std::move(best), record.microseconds);
+  return {runner(record.choice, std::move(best), record.microseconds), record.rest_microseconds};
 }
 
 }  // namespace actmatch::cuda

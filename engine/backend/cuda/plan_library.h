@@ -6,6 +6,7 @@
 #include <functional>
 #include <map>
 #include <memory>
+#include <optional>
 #include <set>
 #include <string>
 #include <vector>
@@ -51,11 +52,11 @@ class PlanTimer {
     // Of one run. A plan that is clearly slower than `best` microseconds need not be timed exactly. Throws Error when the plan does not run
     // or cannot be captured; kInternal when the device is lost, so that nothing else will run either.
     virtual double microseconds(BuiltPlan& plan, double best) = 0;
+    // Of the kernel of our own that does what less_fused(key) leaves; for keys that have one. Throws as above.
+    virtual double rest_microseconds() = 0;
   };
   virtual ~PlanTimer() = default;
   virtual std::unique_ptr<Bench> prepare(const PlanKey& key) = 0;  // throws kOutOfMemory
-  // What a kernel of its own takes that moves this many bytes: an estimate, the same whenever it is asked for.
-  virtual double pass_microseconds(size_t bytes) const = 0;
 };
 
 // Not thread-safe. find() builds and times plans: never while the stream is captured.
@@ -73,14 +74,18 @@ class PlanLibrary : public ConvLibrary {
   PlanLibrary(std::unique_ptr<PlanBuilder> builder, std::unique_ptr<PlanTimer> timer, PlanCache cache, const Limits& limits, Notice notice);
 
   // Besides where there is no plan, null also where fusing does not pay: backward data with an addend or a derivative, and the forward pass
-  // with a clipped ReLU, when the same without (with a plain ReLU) and a kernel of its own after it takes less time. No notice then.
+  // with a clipped ReLU, when the same without (with a plain ReLU) and a kernel of our own behind it takes less time. No notice then.
   std::shared_ptr<ConvRunner> find(const PlanKey& key) override;
 
  private:
-  std::shared_ptr<ConvRunner> choose(const PlanKey& key);
-  std::shared_ptr<ConvRunner> from_cache(const PlanKey& key);
-  std::shared_ptr<ConvRunner> by_timing(const PlanKey& key, const std::vector<PlanBuilder::Candidate>& candidates, std::string& failure);
-  bool fusing_pays(const PlanKey& key, const ConvRunner& fused);
+  struct Choice {
+    std::shared_ptr<ConvRunner> runner;       // null: there is none
+    std::optional<double> rest_microseconds;  // see PlanRecord; nothing also where nothing was timed
+  };
+  Choice choose(const PlanKey& key);
+  Choice from_cache(const PlanKey& key);
+  Choice by_timing(const PlanKey& key, const std::vector<PlanBuilder::Candidate>& candidates, std::string& failure);
+  bool fusing_pays(const PlanKey& key, const Choice& fused);
   std::unique_ptr<BuiltPlan> build_within_limits(const PlanKey& key, const EngineChoice& choice);
   std::shared_ptr<ConvRunner> runner(const EngineChoice& choice, std::unique_ptr<BuiltPlan> plan, double microseconds) const;
   void say_once(const std::string& line);

@@ -74,11 +74,6 @@ const char* cudaGetErrorString(cudaError_t status) {
   return status == cudaErrorIllegalAddress ? "an illegal memory access" : "a fake error";
 }
 
-cudaError_t cudaDeviceGetAttribute(int* value, cudaDeviceAttr attribute, int) {
-  *value = attribute == cudaDevAttrMemoryClockRate ? 3201000 : attribute == cudaDevAttrGlobalMemoryBusWidth ? 6144 : 0;
-  return cudaSuccess;
-}
-
 cudaError_t cudaEventCreate(cudaEvent_t* event) {
   *event = new_handle<cudaEvent_t>();
   ++fake_runtime().events;

@@ -1,6 +1,7 @@
 #include <cstdlib>
 #include <filesystem>
 
+#include "engine/backend/cuda/ops/conv_shapes.h"
 #include "engine/explain/generator.h"
 #include "onnx_import/importer.h"
 #include "tests/backend/cuda/networks.h"
@@ -75,7 +76,7 @@ Network network_from_graph(const std::string& name, const Graph& graph) {
     };
     if (const auto* conv = std::get_if<ConvAttrs>(&node.attrs)) {
       sizes_of(node.inputs[0], node.inputs[1], *conv);
-      if (s.groups > 1 && s.groups == s.C) {
+      if (is_depthwise(*conv, graph.value(node.inputs[0]).shape, graph.value(node.inputs[1]).shape)) {
         ++network.depthwise;
         continue;
       }

@@ -1,6 +1,6 @@
 // The convolutions of the supported networks, as the CUDA backend will ask for them: from layer tables (torchvision's classifiers, whose
-// weights are nowhere at hand) and from graphs (ONNX files, the generators). Depthwise convolutions are left out: kernels/depthwise.cu does
-// them.
+// weights are nowhere at hand), from graphs (ONNX files, the generators) and from a list of all that torchvision's classifiers have.
+// What kernels/depthwise.cu does (is_depthwise in ops/conv_shapes.h) is left out.
 #pragma once
 
 #include <compare>
@@ -36,6 +36,12 @@ struct Network {
   int depthwise = 0;       // convolutions that were left out; not known of tables
 };
 
+// One kind of convolution and the networks that have it.
+struct SharedLayer {
+  Layer layer;
+  std::vector<std::string> networks;
+};
+
 // He et al. 2016 (18 and 50 layers, CIFAR), Simonyan and Zisserman 2015 (D), Howard et al. 2017, Sandler et al. 2018, Iandola et al. 2016
 // (version 1.1), Huang et al. 2017 (121 layers); as torchvision has them where it does.
 std::vector<Network> networks_from_tables();
@@ -47,6 +53,12 @@ Network network_from_graph(const std::string& name, const Graph& graph);
 std::vector<Network> networks_from_files();
 // The generators csae and unet for a picture of 224 x 224.
 std::vector<Network> networks_of_generators();
+
+// The kinds of convolution in torchvision's classifiers, as tests/data/cuda/torchvision_convolutions.txt lists them, and how many of that
+// list were left out. Of what stands around a convolution only what its forward pass takes along is known.
+std::vector<SharedLayer> layers_of_torchvision(int& depthwise);
+// The torchvision networks of onnx_import/SUPPORTED_MODELS.md.
+std::set<std::string> supported_torchvision_networks();
 
 // What is asked for at one batch; `fused`: with all that stands around it.
 PlanKey key_of(const Layer& layer, ConvPass pass, ConvPrecision precision, int64_t batch, bool fused);

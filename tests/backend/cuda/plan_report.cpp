@@ -158,13 +158,14 @@ int report() {
       static_cast<int>(cudnn_version() / 10000), static_cast<int>(cudnn_version() / 100 % 100), static_cast<int>(cudnn_version() % 100));
   std::printf(
       "Only deterministic plans within 256 MiB of workspace and in the precision asked for are counted (fp32: no tensor cores, no\n"
-      "Winograd, no FFT). Kinds are different convolutions; depthwise ones are left out (own kernels).\n\n"
+      "Winograd, no FFT). Kinds are different convolutions; depthwise 3x3 ones are left out (own kernels).\n\n"
       "- forward: with bias, residual and ReLU where the network has them (a clipped ReLU is asked for as a plain one), fewest and most\n"
       "  plans of a kind\n"
       "- backward data: on its own, likewise\n"
       "- fused backward: with the skip connection's gradient and the derivative of the ReLU before, where there are any: for how many\n"
-      "  kinds there is a plan. All of tf32 and bf16 are compiled at run time; they are named here, not built. What is offered, not what\n"
-      "  is asked for: the backend fuses the derivative and adds a skip's gradient with a kernel of its own\n\n");
+      "  kinds there is a plan. All of tf32 and bf16 are compiled at run time; they are named here, not built. The backend takes them "
+      "where\n"
+      "  they prove quicker than a plan on its own and a kernel behind it\n\n");
   std::vector<Network> networks = networks_from_tables();
   for (Network& network : networks_from_files()) networks.push_back(std::move(network));
   for (const auto& [batch, what] : {std::pair{int64_t{2}, "one picture, two passes"}, {int64_t{128}, "64 pictures, two passes"}}) {

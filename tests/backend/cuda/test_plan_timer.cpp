@@ -21,6 +21,7 @@ using test::expect_error;
 
 constexpr double kNone = std::numeric_limits<double>::infinity();
 const auto kStream = reinterpret_cast<cudaStream_t>(0x10);
+const ConvRest kNoRest = [](const PlanKey& key, const ConvTensors&) { ADD_FAILURE() << "nobody asked for the rest of " << describe(key); };
 
 PlanKey key_of(ConvPrecision precision) {
   PlanKey key;
@@ -65,7 +66,7 @@ class PlanTiming : public ::testing::Test {
 };
 
 TEST_F(PlanTiming, IsThatOfOneRunFromAGraph) {
-  CudaPlanTimer timer(0, kStream);
+  CudaPlanTimer timer(kStream, kNoRest);
   const auto bench = timer.prepare(key_of(ConvPrecision::kBf16));
   fake_runtime().calls.clear();
   TestPlan plan(7.5);
@@ -80,7 +81,7 @@ TEST_F(PlanTiming, IsThatOfOneRunFromAGraph) {
 
 // A replay may have met something else on the device.
 TEST_F(PlanTiming, IsTheLeastOfSeveral) {
-  CudaPlanTimer timer(0, kStream);
+  CudaPlanTimer timer(kStream, kNoRest);
   const auto bench = timer.prepare(key_of(ConvPrecision::kBf16));
   fake_runtime().disturbances = {0.0, 30.0, 10.0, 50.0};  // of the upload and the three that count
   TestPlan plan(4.0);
@@ -88,7 +89,7 @@ TEST_F(PlanTiming, IsTheLeastOfSeveral) {
 }
 
 TEST_F(PlanTiming, HopelessPlansAreNotTimedExactly) {
-  CudaPlanTimer timer(0, kStream);
+  CudaPlanTimer timer(kStream, kNoRest);
   const auto bench = timer.prepare(key_of(ConvPrecision::kBf16));
   TestPlan slow(1000.0), hardly(49.0);
   EXPECT_NEAR(bench->microseconds(slow, 10.0), 1000.0, 0.1);
@@ -99,7 +100,7 @@ TEST_F(PlanTiming, HopelessPlansAreNotTimedExactly) {
 
 TEST_F(PlanTiming, TensorsAreApartAndHoldSmallNumbers) {
   for (ConvPrecision precision : {ConvPrecision::kF32, ConvPrecision::kBf16}) {
-    CudaPlanTimer timer(0, kStream);
+    CudaPlanTimer timer(kStream, kNoRest);
     const PlanKey key = key_of(precision);
     const auto bench = timer.prepare(key);
     TestPlan plan(1.0);
@@ -138,7 +139,7 @@ TEST_F(PlanTiming, TensorsAreApartAndHoldSmallNumbers) {
 }
 
 TEST_F(PlanTiming, TheWorkspaceGrowsWithTheNeed) {
-  CudaPlanTimer timer(0, kStream);
+  CudaPlanTimer timer(kStream, kNoRest);
   const auto bench = timer.prepare(key_of(ConvPrecision::kBf16));
   TestPlan none(1.0), large(1.0, 1 << 20), small(1.0, 1 << 10);
   bench->microseconds(none, kNone);
@@ -152,7 +153,7 @@ TEST_F(PlanTiming, TheWorkspaceGrowsWithTheNeed) {
 }
 
 TEST_F(PlanTiming, TooLittleMemoryIsThatError) {
-  CudaPlanTimer timer(0, kStream);
+  CudaPlanTimer timer(kStream, kNoRest);
   fake_runtime().room = 1000;
   expect_error(ErrorCode::kOutOfMemory, {"cudaMalloc"}, [&] { timer.prepare(key_of(ConvPrecision::kBf16)); });
   fake_runtime().room = size_t{1} << 24;
@@ -164,7 +165,7 @@ TEST_F(PlanTiming, TooLittleMemoryIsThatError) {
 }
 
 TEST_F(PlanTiming, APlanThatFailsLeavesTheStreamUsable) {
-  CudaPlanTimer timer(0, kStream);
+  CudaPlanTimer timer(kStream, kNoRest);
   const auto bench = timer.prepare(key_of(ConvPrecision::kBf16));
   for (int failing_run : {1, 2, 3, 12}) {
     TestPlan plan(1.0);
@@ -179,7 +180,7 @@ TEST_F(PlanTiming, APlanThatFailsLeavesTheStreamUsable) {
 }
 
 TEST_F(PlanTiming, APlanThatCannotBeCapturedIsRefused) {
-  CudaPlanTimer timer(0, kStream);
+  CudaPlanTimer timer(kStream, kNoRest);
   const auto bench = timer.prepare(key_of(ConvPrecision::kBf16));
   TestPlan plan(1.0);
   plan.on_run = [](int) {
@@ -192,7 +193,7 @@ TEST_F(PlanTiming, APlanThatCannotBeCapturedIsRefused) {
 }
 
 TEST_F(PlanTiming, ALostDeviceIsToldApart) {
-  CudaPlanTimer timer(0, kStream);
+  CudaPlanTimer timer(kStream, kNoRest);
   const auto bench = timer.prepare(key_of(ConvPrecision::kBf16));
   TestPlan plan(1.0);
   plan.on_run = [](int run) {
@@ -201,11 +202,41 @@ TEST_F(PlanTiming, ALostDeviceIsToldApart) {
   expect_error(ErrorCode::kInternal, {"the device was lost", "illegal memory access"}, [&] { bench->microseconds(plan, kNone); });
 }
 
-// 3.2 GHz, two transfers a clock, 768 bytes each, nine tenths of that: 4.4 TB/s; and a launch.
-TEST_F(PlanTiming, APassIsEstimatedFromTheMemorysSpeed) {
-  const CudaPlanTimer timer(0, kStream);
-  EXPECT_NEAR(timer.pass_microseconds(0), 2.0, 1e-9);
-  EXPECT_NEAR(timer.pass_microseconds(4424941000), 2.0 + 1000.0, 1.0);
+// The kernel for what a plan leaves is timed as a plan is, on the tensors of the fused one.
+TEST_F(PlanTiming, TheRestIsTimedLikewise) {
+  PlanKey key = key_of(ConvPrecision::kBf16);
+  key.pass = ConvPass::kBackwardData;
+  key.bias = false;
+  key.activation = ConvActivation::kRelu;
+  int runs = 0;
+  ConvTensors seen;
+  CudaPlanTimer timer(kStream, [&](const PlanKey& the_key, const ConvTensors& tensors) {
+    EXPECT_EQ(the_key, key);
+    seen = tensors;
+    ++runs;
+    fake_runtime().launch(3.25);
+  });
+  const auto bench = timer.prepare(key);
+  TestPlan plan(7.5);
+  EXPECT_NEAR(bench->microseconds(plan, kNone), 7.5, 1e-3);
+  EXPECT_EQ(runs, 0);
+  fake_runtime().calls.clear();
+  EXPECT_NEAR(bench->rest_microseconds(), 3.25, 1e-3);
+  EXPECT_EQ(runs, 12) << "two outside a graph, ten inside";
+  EXPECT_EQ(count("replay"), 4);
+  EXPECT_EQ(count("malloc"), 0);
+  require_tensors(key, seen);
+  EXPECT_EQ(seen.x, plan.tensors.x);
+  EXPECT_EQ(seen.saved, plan.tensors.saved);
+}
+
+TEST_F(PlanTiming, ALostDeviceIsToldApartForTheRestToo) {
+  CudaPlanTimer timer(kStream, [](const PlanKey&, const ConvTensors&) {
+    fake_runtime().lost = true;
+    throw Error(ErrorCode::kUnsupported, "a kernel failed");
+  });
+  const auto bench = timer.prepare(key_of(ConvPrecision::kBf16));
+  expect_error(ErrorCode::kInternal, {"the device was lost", "a kernel failed"}, [&] { bench->rest_microseconds(); });
 }
 
 }  // namespace

@@ -1,7 +1,7 @@
 // cuDNN has a plan for every convolution of the supported networks on an H200: deterministic, in the precision asked for, within the
 // workspace limit. From a description of the device (tests/data/cuda/h200.json), so no GPU is needed; nothing is executed. That file is not
 // read from a device: it holds the published facts, and its two clocks are guesses.
-// Depthwise convolutions are not asked about: kernels/depthwise.cu does them.
+// What kernels/depthwise.cu does is not asked about.
 #ifndef ACTMATCH_HAVE_CUDNN
 #include <gtest/gtest.h>
 
@@ -152,8 +152,70 @@ TEST(PlansOfFiles, GraphsAndTablesAgree) {
   if (compared == 0) GTEST_SKIP() << "no data folder; set ACTMATCH_DATA to compare the tables with real classifiers";
 }
 
-// The generators for one picture, with the gradients of their weights. For several pictures each has weights of its own, which
-// kernels/conv*.cu know and cuDNN does not.
+// Whether there is a plan that needs no compiling. What others there are is not asked, so that thousands of keys take seconds.
+bool has_plan(const PlanKey& key, std::string* summary) {
+  PlanLimits limits = deviceless_limits();
+  limits.enough = 1;
+  const PlanList list = list_plans(key, h200(), limits);
+  *summary = list.summary();
+  return std::any_of(list.plans.begin(), list.plans.end(), [](const PlanCandidate& plan) { return !plan.runtime_compiled; });
+}
+
+// Every kind of convolution that a classifier of torchvision has, in shards that run side by side.
+constexpr int kShards = 8;
+class PlansOfTorchvision : public ::testing::TestWithParam<int> {};
+
+TEST_P(PlansOfTorchvision, EveryConvolutionHasOne) {
+  int depthwise = 0;
+  const std::vector<SharedLayer> layers = layers_of_torchvision(depthwise);
+  for (size_t i = static_cast<size_t>(GetParam()); i < layers.size(); i += kShards)
+    for (ConvPrecision precision : kPrecisions)
+      for (int64_t batch : {1, 64})
+        for (ConvPass pass : {ConvPass::kForward, ConvPass::kBackwardData}) {
+          PlanKey key = key_of(layers[i].layer, pass, precision, batch, pass == ConvPass::kForward);
+          if (key.activation == ConvActivation::kClippedRelu) key = *less_fused(key);
+          std::string summary;
+          EXPECT_TRUE(has_plan(key, &summary)) << "of " << layers[i].networks.front() << ": " << summary;
+        }
+}
+
+INSTANTIATE_TEST_SUITE_P(Shards, PlansOfTorchvision, ::testing::Range(0, kShards));
+
+TEST(ListOfTorchvision, HasAllSupportedNetworks) {
+  int depthwise = 0;
+  std::set<std::string> listed;
+  for (const SharedLayer& layer : layers_of_torchvision(depthwise)) listed.insert(layer.networks.begin(), layer.networks.end());
+  const std::set<std::string> supported = supported_torchvision_networks();
+  EXPECT_GE(supported.size(), 20u) << "the table of models reads otherwise than expected";
+  for (const std::string& network : supported)
+    EXPECT_TRUE(listed.count(network)) << network << " is missing: run tests/backend/cuda/conv_tables.py";
+  EXPECT_GT(depthwise, 0);
+}
+
+// What is read from torchvision's modules is what the tables say, where both are there.
+TEST(ListOfTorchvision, AgreesWithTheTables) {
+  int depthwise = 0;
+  const std::vector<SharedLayer> layers = layers_of_torchvision(depthwise);
+  for (const auto& [network, table] : {std::pair{"resnet18", "resnet18"},
+                                       {"resnet50", "resnet50"},
+                                       {"vgg16", "vgg16"},
+                                       {"mobilenet_v2", "mobilenet_v2"},
+                                       {"squeezenet1_1", "squeezenet11"},
+                                       {"densenet121", "densenet121"}}) {
+    std::set<Layer> listed, known;
+    for (const SharedLayer& shared : layers)
+      if (std::count(shared.networks.begin(), shared.networks.end(), network) > 0) listed.insert(shared.layer);
+    for (Layer layer : network_from_table(table).layers) {
+      layer.before = ConvActivation::kNone;  // the list knows the forward pass only
+      layer.skip = false;
+      known.insert(layer);
+    }
+    EXPECT_EQ(listed, known) << network;
+  }
+}
+
+// The generators with the gradients of their weights: for one picture, and as one net for the pictures of a batch. For several pictures
+// with a net each, every picture has weights of its own, which kernels/conv*.cu know and cuDNN does not.
 TEST(PlansOfGenerators, EveryConvolutionHasOne) {
   for (const Network& network : networks_of_generators()) {
     EXPECT_EQ(network.layers.size(), network.name == "csae" ? 8u : 19u);
@@ -162,6 +224,10 @@ TEST(PlansOfGenerators, EveryConvolutionHasOne) {
         expect_plans(key_of(layer, ConvPass::kForward, precision, 1, true));
         expect_plans(key_of(layer, ConvPass::kBackwardData, precision, 1, false));
         expect_plans(key_of(layer, ConvPass::kBackwardFilter, precision, 1, false));
+        for (ConvPass pass : {ConvPass::kForward, ConvPass::kBackwardData, ConvPass::kBackwardFilter}) {
+          std::string summary;
+          EXPECT_TRUE(has_plan(key_of(layer, pass, precision, 64, pass == ConvPass::kForward), &summary)) << summary;
+        }
       }
   }
 }
@@ -221,6 +287,7 @@ TEST(Libraries, SayWhyTheyCannotBeUsed) {
   CudnnOptions cudnn;
   cudnn.cache_path.clear();
   cudnn.stream = reinterpret_cast<CUstream_st*>(0x10);
+  cudnn.rest = [](const PlanKey&, const ConvTensors&) {};
   expect_error(ErrorCode::kUnsupported, {"cuDNN cannot use CUDA device 0", "CUDNN_STATUS_"}, [&] { make_cudnn_library(cudnn); });
 #ifdef ACTMATCH_HAVE_CUBLAS
   CublasOptions cublas;
@@ -249,6 +316,20 @@ TEST(PlanList, KeepsToTheWorkspaceLimit) {
   EXPECT_EQ(small.plans.size() + static_cast<size_t>(small.too_much_workspace),
             all.plans.size() + static_cast<size_t>(all.too_much_workspace));
   for (const PlanCandidate& plan : small.plans) EXPECT_EQ(plan.workspace_bytes, 0u);
+}
+
+// As many precompiled plans as asked for, and those that come first.
+TEST(PlanList, EndsWhereItIsEnough) {
+  const PlanKey key = usual_key();
+  const PlanList all = list_plans(key, h200(), deviceless_limits());
+  PlanLimits few = deviceless_limits();
+  few.enough = 3;
+  const PlanList some = list_plans(key, h200(), few);
+  const auto compiled =
+      std::count_if(some.plans.begin(), some.plans.end(), [](const PlanCandidate& plan) { return plan.runtime_compiled; });
+  ASSERT_EQ(some.plans.size(), 3u + static_cast<size_t>(compiled));
+  ASSERT_GT(all.plans.size(), some.plans.size());
+  for (size_t i = 0; i < some.plans.size(); ++i) EXPECT_EQ(some.plans[i].choice, all.plans[i].choice);
 }
 
 // Some engines add up in whatever order threads arrive: they are named by cuDNN, counted, and not among the plans.

@@ -16,6 +16,7 @@ namespace actmatch::cuda {
 struct CudnnOptions {
   int device = 0;                 // the current one
   CUstream_st* stream = nullptr;  // plans run on it, and are timed on it: not the default stream, because that cannot be captured
+  ConvRest rest;                  // launches on it as well; what fused plans are compared with
   std::string cache_path = default_plan_cache_path();
   size_t workspace_bytes = size_t{256} << 20;      // no plan takes more
   std::function<void(const std::string&)> notice;  // one line about something that costs time but no result; may be empty

@@ -1,6 +1,7 @@
 #include "engine/backend/cuda/cudnn/plan_timer.h"
 
 #include <algorithm>
+#include <limits>
 #include <string>
 #include <utility>
 #include <vector>
@@ -10,7 +11,8 @@
 #include "kernels/bfloat16.h"
 
 // What is timed. Ten runs captured into one CUDA graph, the best of three replays: plans run from a graph in a step too, and launched one
-// by one the small ones would all take what a launch takes on the host. A plan that cannot be captured is found out here.
+// by one the small ones would all take what a launch takes on the host. A plan that cannot be captured is found out here. The kernels that
+// could do a part of a plan's work are timed the same way, on the same memory.
 //
 // The L2 cache is not flushed between the runs. In a step a convolution finds its input there as far as it fits, for the kernel before has
 // just written it; likewise the weights, which small batches leave there from step to step. Of large batches neither fits, here as little
@@ -22,7 +24,6 @@ constexpr int kRuns = 10;
 constexpr int kReplays = 3;
 // One run that takes this much longer than the best so far is not looked at more closely.
 constexpr double kHopeless = 3.0, kSlackMicroseconds = 20.0;  // the slack: what a launch may take on the host
-constexpr double kLaunchMicroseconds = 2.0;                   // between kernels of a graph
 
 class DeviceMemory {
  public:
@@ -83,7 +84,8 @@ std::vector<T> small_numbers(size_t count) {
 
 class CudaBench : public PlanTimer::Bench {
  public:
-  CudaBench(const PlanKey& key, cudaStream_t stream, cudaEvent_t begin, cudaEvent_t end) : stream_(stream), begin_(begin), end_(end) {
+  CudaBench(const PlanKey& key, cudaStream_t stream, const ConvRest& rest, cudaEvent_t begin, cudaEvent_t end)
+      : key_(key), stream_(stream), rest_(rest), begin_(begin), end_(end) {
     const ConvBytes sizes = bytes_of(key);
     size_t total = 0;
     const auto place = [&total](size_t bytes) {
@@ -105,15 +107,13 @@ class CudaBench : public PlanTimer::Bench {
   }
 
   double microseconds(BuiltPlan& plan, double best) override {
-    try {
-      return time(plan, best);
-    } catch (const Error& error) {
-      cudaGetLastError();  // leaves nothing behind for the next plan, unless the device is lost
-      if (const cudaError_t status = cudaStreamSynchronize(stream_); status != cudaSuccess)
-        throw Error(ErrorCode::kInternal,
-                    std::string("the device was lost when a plan was timed: ") + error.what() + "; then " + cudaGetErrorString(status));
-      throw Error(error.code() == ErrorCode::kOutOfMemory ? ErrorCode::kOutOfMemory : ErrorCode::kUnsupported, error.what());
-    }
+    return guarded([&] {
+      void* workspace = workspace_of(plan.workspace_bytes());
+      return time([&] { plan.run(tensors_, workspace); }, best);
+    });
+  }
+  double rest_microseconds() override {
+    return guarded([this] { return time([this] { rest_(key_, tensors_); }, std::numeric_limits<double>::infinity()); });
   }
 
  private:
@@ -129,15 +129,29 @@ class CudaBench : public PlanTimer::Bench {
     ACTMATCH_CUDA(cudaStreamSynchronize(stream_));  // before the numbers on the host go
   }
 
-  double time(BuiltPlan& plan, double best) {
-    void* workspace = workspace_of(plan.workspace_bytes());
-    plan.run(tensors_, workspace);  // the first run loads code, which must not happen in a capture
+  // Whatever goes wrong, the next one can be timed, unless the device is lost.
+  template <class Work>
+  double guarded(const Work& work) {
+    try {
+      return work();
+    } catch (const Error& error) {
+      cudaGetLastError();
+      if (const cudaError_t status = cudaStreamSynchronize(stream_); status != cudaSuccess)
+        throw Error(ErrorCode::kInternal,
+                    std::string("the device was lost when a plan was timed: ") + error.what() + "; then " + cudaGetErrorString(status));
+      throw Error(error.code() == ErrorCode::kOutOfMemory ? ErrorCode::kOutOfMemory : ErrorCode::kUnsupported, error.what());
+    }
+  }
+
+  template <class Run>
+  double time(const Run& run, double best) {
+    run();  // the first run loads code, which must not happen in a capture
     ACTMATCH_CUDA(cudaEventRecord(begin_, stream_));
-    plan.run(tensors_, workspace);
+    run();
     const double once = until_end();
     if (once > kHopeless * best + kSlackMicroseconds) return once;
     Capture capture(stream_);
-    for (int run = 0; run < kRuns; ++run) plan.run(tensors_, workspace);
+    for (int i = 0; i < kRuns; ++i) run();
     cudaGraphExec_t graph = capture.finish();
     ACTMATCH_CUDA(cudaGraphLaunch(graph, stream_));  // the first launch uploads the graph
     double least = 0;
@@ -168,7 +182,9 @@ class CudaBench : public PlanTimer::Bench {
     return bytes ? workspace_.get() : nullptr;
   }
 
+  PlanKey key_;
   cudaStream_t stream_;
+  const ConvRest& rest_;
   cudaEvent_t begin_, end_;
   DeviceMemory memory_, workspace_;
   size_t workspace_bytes_ = 0;
@@ -177,13 +193,7 @@ class CudaBench : public PlanTimer::Bench {
 
 }  // namespace
 
-CudaPlanTimer::CudaPlanTimer(int device, cudaStream_t stream) : stream_(stream) {
-  int kilohertz = 0, bits = 0;
-  ACTMATCH_CUDA(cudaDeviceGetAttribute(&kilohertz, cudaDevAttrMemoryClockRate, device));
-  ACTMATCH_CUDA(cudaDeviceGetAttribute(&bits, cudaDevAttrGlobalMemoryBusWidth, device));
-  // Two transfers a clock, of which kernels reach about nine tenths; where the driver does not tell, an A10's.
-  const double peak = 2.0 * kilohertz * 1e-3 * bits / 8.0;
-  bytes_per_microsecond_ = peak > 0 ? 0.9 * peak : 0.6e6;
+CudaPlanTimer::CudaPlanTimer(cudaStream_t stream, ConvRest rest) : stream_(stream), rest_(std::move(rest)) {
   ACTMATCH_CUDA(cudaEventCreate(&begin_));
   if (const cudaError_t status = cudaEventCreate(&end_); status != cudaSuccess) {
     cudaEventDestroy(begin_);
@@ -198,15 +208,11 @@ CudaPlanTimer::~CudaPlanTimer() {
 
 std::unique_ptr<PlanTimer::Bench> CudaPlanTimer::prepare(const PlanKey& key) {
   try {
-    return std::make_unique<CudaBench>(key, stream_, begin_, end_);
+    return std::make_unique<CudaBench>(key, stream_, rest_, begin_, end_);
   } catch (const CudaError& error) {
     if (error.status() == cudaErrorMemoryAllocation) cudaGetLastError();  // it is dealt with
     throw;
   }
-}
-
-double CudaPlanTimer::pass_microseconds(size_t bytes) const {
-  return kLaunchMicroseconds + static_cast<double>(bytes) / bytes_per_microsecond_;
 }
 
 }  // namespace actmatch::cuda

@@ -138,9 +138,15 @@ PlanList list_plans(const PlanKey& key, const DeviceDescription& device, const P
   std::set<EngineChoice> seen;
   constexpr std::pair<Heuristic, cudnnBackendHeurMode_t> kModes[] = {
       {Heuristic::kA, CUDNN_HEUR_MODE_A}, {Heuristic::kB, CUDNN_HEUR_MODE_B}, {Heuristic::kFallback, CUDNN_HEUR_MODE_FALLBACK}};
+  const auto precompiled = [&list] {
+    return std::count_if(list.plans.begin(), list.plans.end(), [](const PlanCandidate& plan) { return !plan.runtime_compiled; });
+  };
   for (const auto& [heuristic, mode] : kModes) {
-    for (const Descriptor& configuration : ask_heuristic(mode, graph, device, list.last_refusal))
+    if (precompiled() >= limits.enough) break;
+    for (const Descriptor& configuration : ask_heuristic(mode, graph, device, list.last_refusal)) {
+      if (precompiled() >= limits.enough) break;
       judge(list, configuration, heuristic, seen, device, limits);
+    }
   }
   return list;
 }

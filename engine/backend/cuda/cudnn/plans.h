@@ -2,6 +2,7 @@
 // driver as well.
 #pragma once
 
+#include <climits>
 #include <cstddef>
 #include <cstdint>
 #include <string>
@@ -46,6 +47,7 @@ struct PlanLimits {
   // Building asks the engine itself whether it takes the configuration and how much workspace that needs. Without it runtime-compiled
   // engines are listed as the heuristics name them (some then fail in build), and nothing needs a driver.
   bool build_runtime_compiled = true;
+  int enough = INT_MAX;  // ends with this number of precompiled plans: others are not judged, nor counted
 };
 
 // The deterministic plans for `key` on `device`, in the precision asked for and within the limits. An empty list is no error, see

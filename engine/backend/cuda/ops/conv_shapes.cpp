@@ -37,14 +37,11 @@ kernels::ConvShape kernel_shape(const ConvTransposeAttrs& attrs, const Shape& x,
 }
 
 ConvShape library_shape(const ConvAttrs& attrs, const Shape& x, const Shape& w) {
-  ConvShape s;
-  s.N = x[0], s.C = x[1], s.H = x[2], s.W = x[3];
-  s.K = w[0], s.R = w[2], s.S = w[3];
-  s.strides = attrs.strides;
-  s.pads = attrs.pads;
-  s.dilations = attrs.dilations;
-  s.groups = attrs.groups;
-  return s;
+  return {x[0], x[1], x[2], x[3], w[0], w[2], w[3], attrs.strides, attrs.pads, attrs.dilations, attrs.groups};
+}
+
+ConvShape library_shape(const ConvTransposeAttrs& attrs, const Shape& w, const Shape& y) {
+  return {y[0], y[1], y[2], y[3], w[0], w[2], w[3], attrs.strides, attrs.pads, attrs.dilations, attrs.groups};
 }
 
 bool is_depthwise(const ConvAttrs& attrs, const Shape& x, const Shape& w) {

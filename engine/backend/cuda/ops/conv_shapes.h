@@ -13,7 +13,9 @@ kernels::ConvShape kernel_shape(const ConvAttrs& attrs, const Shape& x, const Sh
 // Of the convolution whose gradient the transposed one is: its x is our result, its y our input.
 kernels::ConvShape kernel_shape(const ConvTransposeAttrs& attrs, const Shape& x, const Shape& w, const Shape& y);
 
-ConvShape library_shape(const ConvAttrs& attrs, const Shape& x, const Shape& w);  // no instances
+// The same for plans; w has no instances.
+ConvShape library_shape(const ConvAttrs& attrs, const Shape& x, const Shape& w);
+ConvShape library_shape(const ConvTransposeAttrs& attrs, const Shape& w, const Shape& y);
 
 bool is_depthwise(const ConvAttrs& attrs, const Shape& x, const Shape& w);  // what kernels/depthwise.h does
 kernels::DepthwiseShape depthwise_shape(const ConvAttrs& attrs, const Shape& x, const Shape& y);

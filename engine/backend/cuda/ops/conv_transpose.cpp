@@ -1,8 +1,9 @@
-// Transposed convolution: the gradient of a convolution with respect to its input, run forward. Kernels of our own: it stands in
-// generators, where every picture of a batch has weights of its own.
+// Transposed convolution: the gradient of a convolution with respect to its input, run forward. With one set of weights for the whole batch
+// it is the library's plan for that gradient, and its own gradient the convolution's forward plan; where every picture of a batch has
+// weights of its own, as in generators, kernels of our own do it.
 #include "engine/backend/cuda/ops/build_for.h"
 #include "engine/backend/cuda/ops/conv_shapes.h"
-#include "kernels/cuda_conv.h"
+#include "engine/backend/cuda/ops/conv_step.h"
 
 namespace actmatch::cuda {
 
@@ -10,54 +11,62 @@ namespace launch = kernels::cuda;
 
 namespace {
 
+// shape_ is the convolution's, whose y is our x, and the other way round.
 template <class T>
-class ConvTransposeStep : public Step {
+class ConvTransposeStep : public ConvolutionStep {
  public:
-  explicit ConvTransposeStep(Lowering& l) : Step(l.engine()) {
-    const auto& attrs = std::get<ConvTransposeAttrs>(l.node().attrs);
-    shape_ = kernel_shape(attrs, l.input_shape(0), l.input_shape(1), l.output_shape());
-    x_ = l.input_as(0, Layout::kChannelsLast);
-    w_ = l.input_weights(1, Layout::kChannelsLast);
-    if (l.has_input(2)) bias_ = l.input_f32(2);
+  explicit ConvTransposeStep(Lowering& l)
+      : ConvolutionStep(l, kernel_shape(attrs_of(l), l.input_shape(0), l.input_shape(1), l.output_shape()),
+                        library_shape(attrs_of(l), instance_shape(l.input_shape(1)), l.output_shape())) {
+    if (library_) {
+      PlanKey key = key_;
+      key.pass = ConvPass::kBackwardData;
+      forward_runner_ = library_->find(key);
+      if (forward_runner_) forward_work_ = add_scratch(forward_runner_->workspace_bytes(), Scratch::When::kForward);
+    }
+    if (l.has_input(2)) bias_ = forward_runner_ ? l.input_weights(2, Layout::kRows) /* in the type of y */ : l.input_f32(2);
     y_ = l.output(Layout::kChannelsLast);
     reads = {x_, w_};
     if (bias_) reads.push_back(bias_);
     writes = {y_};
-    differentiate(dw_, w_, l.wants(1));
-    differentiate(db_, bias_, l.wants(2));
-    differentiate(dx_, x_, l.wants(0));
-    if (grads.empty()) return;
-    if (l.clip().changes()) backward_reads.push_back(y_);
-    if (dw_) backward_reads.push_back(x_);
-    if (dx_) backward_reads.push_back(w_);
-    if (dw_) filter_work_ = add_scratch(launch::conv_backward_filter_scratch_bytes(shape_), Scratch::When::kBackward);
-    if (db_)
-      bias_work_ = add_scratch(launch::conv_backward_bias_scratch_bytes(shape_.N, shape_.H * shape_.W, shape_.C, shape_.instances),
-                               Scratch::When::kBackward);
+    declare_gradients(l);
   }
+
+  void plan() override { plan_backward(ConvPass::kForward); }
+
   void forward() override {
-    ACTMATCH_CUDA(launch::conv_backward_data(stream(), y_->as<T>(), x_->as<T>(), w_->as<T>(), bias_ ? bias_->as<float>() : nullptr,
-                                             static_cast<const T*>(nullptr), shape_, y_->clip));
+    const Clip& clip = y_->clip;
+    if (!forward_runner_) {
+      ACTMATCH_CUDA(launch::conv_backward_data(stream(), y_->as<T>(), x_->as<T>(), w_->as<T>(), bias_ ? bias_->as<float>() : nullptr,
+                                               static_cast<const T*>(nullptr), shape_, clip));
+      return;
+    }
+    forward_runner_->run({y_->data, w_->data, x_->data, nullptr, nullptr, nullptr}, address(forward_work_));
+    T* y = y_->as<T>();
+    const int64_t C = shape_.C, rows = shape_.N * shape_.H * shape_.W;
+    if (bias_)
+      ACTMATCH_CUDA(launch::binary(stream(), y, y, bias_->as<T>(), launch::BinaryOp::kAdd, {rows, C}, {C, 1}, {C, 1}, {0, 1}, clip));
+    else if (clip.changes())
+      ACTMATCH_CUDA(launch::clip_inplace(stream(), y, clip, y_->count()));
   }
+
   void backward() override {
     undo_clip<T>(*y_);
     const T* dy = y_->grad_as<T>();
-    if (dw_)
-      ACTMATCH_CUDA(
-          launch::conv_backward_filter(stream(), w_->grad_as<float>(), dy, x_->as<T>(), shape_, dw_.accumulate, address(filter_work_)));
-    if (db_)
-      ACTMATCH_CUDA(launch::conv_backward_bias(stream(), bias_->grad_as<float>(), dy, shape_.N, shape_.H * shape_.W, shape_.C,
-                                               shape_.instances, db_.accumulate, address(bias_work_)));
-    if (dx_)
-      ACTMATCH_CUDA(launch::conv_forward(stream(), x_->grad_as<T>(), dy, w_->as<T>(), static_cast<const float*>(nullptr),
-                                         dx_.accumulate ? x_->grad_as<T>() : nullptr, shape_, kernels::kNoClip));
+    if (dw_) filter_gradient<T>(dy, x_->as<T>());
+    if (db_) bias_gradient<T>(dy);
+    if (!dx_) return;
+    if (data_runner_) {
+      data_gradient<T>({y_->grad, w_->data, nullptr, nullptr, nullptr, nullptr}, &ConvTensors::y);
+    } else {
+      T* dx = x_->grad_as<T>();
+      ACTMATCH_CUDA(launch::conv_forward(stream(), dx, dy, w_->as<T>(), static_cast<const float*>(nullptr), dx_.accumulate ? dx : nullptr,
+                                         shape_, kernels::kNoClip));
+    }
   }
 
  private:
-  kernels::ConvShape shape_;
-  Slot *x_ = nullptr, *w_ = nullptr, *bias_ = nullptr, *y_ = nullptr;
-  Scratch *filter_work_ = nullptr, *bias_work_ = nullptr;
-  GradTarget dx_, dw_, db_;
+  static const ConvTransposeAttrs& attrs_of(const Lowering& l) { return std::get<ConvTransposeAttrs>(l.node().attrs); }
 };
 
 }  // namespace
