@@ -6,7 +6,7 @@
 #include "engine/api/explain_session.h"
 #include "engine/api/pipeline.h"
 #include "engine/api/watch.h"
-#include "engine/core/error.h"
+#include "engine/core/lost_device.h"
 
 namespace actmatch::api {
 
@@ -45,7 +45,7 @@ void ExplainSession::run_one_by_one(std::span<const Picture> pictures, const Exp
     try {
       if (!done.picture.error) done.outcome = explain(done.picture, settings_.seed, report);
     } catch (const Error& e) {
-      if (e.code() == ErrorCode::kCancelled || e.code() == ErrorCode::kOutOfMemory) throw;
+      if (ends_the_run(e)) throw;
       done.picture.error = std::current_exception();
     }
     if (!delivery.push(std::move(done))) throw Error(ErrorCode::kCancelled, "stopped");

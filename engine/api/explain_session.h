@@ -53,7 +53,7 @@ class ExplainSession {
   Result run(const Picture& picture, const ExplainProgressCallback& progress);
   // Explains all pictures, `batch` at once (0: as many as suits the device). Reading them ahead and handing results on happen beside that.
   // What is wrong with one picture goes to the sink under its number. Throws what ends the whole run (kCancelled: the progress callback or
-  // the sink wanted that; kOutOfMemory: not even one picture fits); what was finished before has then been handed on.
+  // the sink wanted that; kOutOfMemory: not even one picture fits; the device was lost); what was finished before has then been handed on.
   void run_batch(std::span<const Picture> pictures, int64_t batch, const ExplainProgressCallback& progress, const ResultSink& sink);
 
   // The two halves of run(), for those who want something else of the same picture. `prepare` may be called on any thread; what was wrong

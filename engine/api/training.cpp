@@ -9,7 +9,7 @@
 #include "engine/api/pipeline.h"
 #include "engine/api/sha256.h"
 #include "engine/api/trained_explainer.h"
-#include "engine/core/error.h"
+#include "engine/core/lost_device.h"
 #include "engine/image/file.h"
 #include "onnx_import/writer.h"
 
@@ -156,7 +156,7 @@ std::optional<Problem> TrainingSession::problem_of(PreparedPicture picture, cons
     if (picture.error) std::rethrow_exception(picture.error);
     return make_problem(pictures_->classifier(), picture.input, pictures_->settings());
   } catch (const Error& e) {
-    if (e.code() == ErrorCode::kOutOfMemory || e.code() == ErrorCode::kCancelled) throw;
+    if (ends_the_run(e)) throw;
     const std::string line = std::string(e.what()).find(path) == std::string::npos ? "'" + path + "': " + e.what() : e.what();
     auto& list = outcome_.unreadable;
     if (std::find(list.begin(), list.end(), line) == list.end()) {

@@ -12,7 +12,7 @@ enum class ErrorCode {
   kNotFound,         // a file or a name that is not there
   kFormat,           // a file that is not what it claims to be
   kUnsupported,      // well-formed, but this engine cannot do it
-  kIo,               // reading or writing failed
+  kIo,               // reading or writing failed, or a device was lost
   kOutOfMemory,
   kCancelled,  // the caller's stop request was honoured
   kInternal,   // a bug in the engine

@@ -1,6 +1,6 @@
 #include "engine/evaluate/evaluation.h"
 
-#include "engine/core/error.h"
+#include "engine/core/lost_device.h"
 
 namespace actmatch {
 namespace {
@@ -20,8 +20,6 @@ Json record_of(const RecordKey& key, const char* status) {
   record["status"] = status;
   return record;
 }
-
-bool ends_the_run(const Error& e) { return e.code() == ErrorCode::kCancelled || e.code() == ErrorCode::kOutOfMemory; }
 
 }  // namespace
 

@@ -23,7 +23,8 @@ class Examiner {
   virtual ~Examiner() = default;
   // Reads the picture and runs what all tasks share. An Error means that this picture cannot be examined.
   virtual void open(const ManifestEntry& entry) = 0;
-  // The record's fields beside its key and status. An Error means that this task failed; kCancelled and kOutOfMemory end the run.
+  // The record's fields beside its key and status. An Error means that this task failed; those of ends_the_run (engine/core/lost_device.h)
+  // end the run.
   virtual nlohmann::ordered_json examine(const Task& task) = 0;
 };
 

@@ -5,6 +5,7 @@
 #include <filesystem>
 
 #include "engine/backend/kernels.h"
+#include "engine/core/lost_device.h"
 #include "tests/support/expect_error.h"
 
 namespace actmatch {
@@ -65,6 +66,23 @@ TEST(Module, ErrorsOfItsBackendComeAcross) {
   expect_error(ErrorCode::kOutOfMemory, {"memory of the device"}, [&] { backend->allocate(1000); });
   float* memory = backend->allocate(100);
   EXPECT_EQ(backend->free_memory(), 600u);
+  backend->release(memory);
+}
+
+// Its type too, which says that nothing else will work on the device, either.
+TEST(Module, ALostDeviceComesAcross) {
+  ::setenv("ACTMATCH_FAKE_GPU_LOST", "/", 1);  // a file that there is
+  const auto backend = BackendModule::load(file("fake_gpu")).make_backend({});
+  ::unsetenv("ACTMATCH_FAKE_GPU_LOST");
+  float* memory = backend->allocate(1);
+  const float number = 1;
+  try {
+    backend->upload(memory, &number, 1);
+    ADD_FAILURE() << "the device is there";
+  } catch (const Error& error) {
+    EXPECT_NE(dynamic_cast<const LostDevice*>(&error), nullptr);
+    EXPECT_TRUE(ends_the_run(error));
+  }
   backend->release(memory);
 }
 

@@ -113,6 +113,30 @@ TEST(Devices, AGpuThatFailsIsAnErrorAlsoForAuto) {
   EXPECT_NE(run.err.find("memory"), std::string::npos) << run.err;
 }
 
+#if defined(ACTMATCH_TEST_FAKE_CUDA)
+// The CUDA backend itself, on a GPU that answers so many calls and none after that: one line, and no attempt with fewer pictures.
+TEST(Devices, AGpuThatIsLostEndsTheRun) {
+  const auto set = modules("fake_cuda");
+  EXPECT_EQ(devices()[0]["name"], "cuda:0");
+  const TemporaryFolder tmp;
+  const Environment cache("ACTMATCH_PLAN_CACHE", tmp / "plans");
+  for (const char* calls : {"1", "40", "400", "1500"}) {
+    SCOPED_TRACE(calls);
+    const Environment lost("ACTMATCH_FAKE_CUDA_CALLS", calls);
+    for (const char* batch : {"1", "2"}) {
+      auto words = explain(tmp / "out", {"--device", "cuda", "--batch", batch});
+      words.insert(words.begin() + 2, example("images/striped_star.png"));
+      const Outcome run = run_actmatch(words);
+      EXPECT_EQ(run.status, 1);
+      expect_one_line(run);
+      EXPECT_NE(run.err.find("the GPU is lost to this program: "), std::string::npos) << run.err;
+      EXPECT_NE(run.err.find("unspecified launch failure; start the program again"), std::string::npos) << run.err;
+      EXPECT_FALSE(fs::exists(tmp / "out/dotted_disc"));
+    }
+  }
+}
+#endif
+
 TEST(Precision, ReachesDeviceAndRecord) {
   const auto set = modules("fake_gpu");
   const TemporaryFolder tmp;

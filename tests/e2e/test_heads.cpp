@@ -1,4 +1,6 @@
 // The shipped classifier with other ends and other inputs: what is recognised, explained and verified is the same decision.
+#include <actmatch/actmatch.hpp>
+
 #include "onnx/onnx.pb.h"
 #include "tests/e2e/command.h"
 
@@ -278,6 +280,38 @@ TEST(Heads, OtherOutputs) {
   expect_same(record, plain_record());
   const Outcome wrong = run_actmatch({"inspect", model, "--output", "nothing"});
   EXPECT_NE((wrong.out + wrong.err).find("'nothing'"), std::string::npos) << wrong.out << wrong.err;
+}
+
+// Labels that are decided one by one are explained one picture after the other: each may fail by itself, but not for want of a device.
+TEST(Heads, ALostDeviceEndsTheRunOfLabelsToo) {
+  const TemporaryFolder tmp;
+  Net net;
+  net.behind("Sigmoid");
+  const Environment module("ACTMATCH_MODULE_PATH", module_folder("fake_gpu")), lost("ACTMATCH_FAKE_GPU_LOST", tmp / "lost");
+  ExplainOptions options;
+  options.recipe = "one-mask";
+  options.steps = 10;
+  options.backgrounds = 4;
+  Explainer explainer(Model(net.save(tmp), "cuda"), options);
+  std::vector<size_t> got;
+  try {
+    explainer.run_batch(
+        std::vector<Picture>(3, Picture{picture(), {}, 0, 0, ""}),
+        [&](BatchItem item) {
+          EXPECT_FALSE(item.failure);
+          got.push_back(item.index);
+          return true;
+        },
+        1,
+        [&](const Progress& p) {
+          if (p.picture == 1 && p.steps > 0) write(tmp / "lost", "");
+          return true;
+        });
+    ADD_FAILURE() << "nothing was said";
+  } catch (const Failure& e) {
+    EXPECT_NE(std::string(e.what()).find("device is lost"), std::string::npos) << e.what();
+  }
+  EXPECT_EQ(got, std::vector<size_t>{0});
 }
 
 }  // namespace

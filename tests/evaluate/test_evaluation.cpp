@@ -8,6 +8,7 @@
 
 #include <fstream>
 
+#include "engine/core/lost_device.h"
 #include "engine/evaluate/record_table.h"
 #include "engine/evaluate/summary_page.h"
 #include "engine/image/draw.h"
@@ -45,6 +46,7 @@ class CountingExaminer : public Examiner {
     ++examined;
     if (task.method == failing) throw Error(ErrorCode::kUnsupported, "not with this model");
     if (examined == full_at) throw Error(ErrorCode::kOutOfMemory, "no memory");
+    if (examined == lost_at) throw LostDevice("the device is gone");
     const double number = std::stod(picture.substr(1));
     return {{"class", 3},
             {"seconds", 0.5 + number},
@@ -54,7 +56,7 @@ class CountingExaminer : public Examiner {
   }
   std::string picture, failing;
   std::set<std::string> broken;
-  int opened = 0, examined = 0, full_at = -1;
+  int opened = 0, examined = 0, full_at = -1, lost_at = -1;
 };
 
 bool go_on(const EvaluationProgress&) { return true; }
@@ -121,6 +123,18 @@ TEST_F(EvaluationTest, WhatFailsIsRecordedAndTriedAgainOnlyWhenAsked) {
   EXPECT_EQ(summary.unreadable, 0u);
   EXPECT_EQ(summary.records, 9u);
   for (const SummaryRow& row : summary.rows) EXPECT_EQ(row.failed, 0);
+}
+
+// Not a failure of that task: all that is left would fail alike, and would not be tried again.
+TEST_F(EvaluationTest, ALostDeviceEndsTheRun) {
+  examiner_.lost_at = 2;
+  expect_error(ErrorCode::kIo, {"the device is gone"}, [&] { run(2); });
+  EXPECT_EQ(examiner_.examined, 2);
+  examiner_.lost_at = -1;
+  const EvaluationOutcome outcome = run(2);
+  EXPECT_EQ(outcome.found, 1u);
+  EXPECT_EQ(outcome.done, 5u);
+  EXPECT_EQ(outcome.failed, 0u);
 }
 
 TEST_F(EvaluationTest, MemoryThatRunsOutEndsTheRun) {

@@ -43,6 +43,8 @@ struct State {
   std::set<cudaStream_t> streams;
   int delay = 0;
   cudaError_t last = cudaSuccess;
+  cudaError_t lost = cudaSuccess;
+  int64_t calls = 0, last_call = 0;  // those that were made, and the last one before the device is lost
 };
 State& state() {
   static State* s = new State;  // never destroyed: tests' static objects come here at the end
@@ -56,6 +58,8 @@ cudaError_t answer(cudaError_t error) {
 
 // What a call does before anything else.
 cudaError_t begin(const char* call) {
+  State& s = state();
+  if (++s.calls > s.last_call && s.lost != cudaSuccess) return answer(s.lost);
   auto& failures = state().failures;
   const auto range = failures.equal_range(call);
   for (auto it = range.first; it != range.second; ++it) {
@@ -110,8 +114,8 @@ cudaError_t cudaMalloc(void** p, size_t bytes) {
   return cudaSuccess;
 }
 
+// The memory is gone whatever the answer is.
 cudaError_t cudaFree(void* p) {
-  SIMT_BEGIN("cudaFree");
   run_everything();
   State& s = state();
   if (const auto it = s.memory.find(p); it != s.memory.end()) {
@@ -119,7 +123,7 @@ cudaError_t cudaFree(void* p) {
     s.memory.erase(it);
   }
   std::free(p);
-  return cudaSuccess;
+  return begin("cudaFree");
 }
 
 cudaError_t cudaMallocHost(void** p, size_t bytes) {
@@ -181,13 +185,17 @@ cudaError_t cudaSetDevice(int device) {
   SIMT_BEGIN("cudaSetDevice");
   return device == 0 ? cudaSuccess : answer(cudaErrorInvalidValue);
 }
-cudaError_t cudaGetLastError() { return std::exchange(state().last, cudaSuccess); }
+cudaError_t cudaGetLastError() {
+  if (state().lost != cudaSuccess && state().calls > state().last_call) return state().lost;  // which stays
+  return std::exchange(state().last, cudaSuccess);
+}
 const char* cudaGetErrorString(cudaError_t error) {
   switch (error) {
     case cudaSuccess: return "no error";
     case cudaErrorInvalidValue: return "invalid argument";
     case cudaErrorMemoryAllocation: return "out of memory";
     case cudaErrorInvalidConfiguration: return "invalid configuration argument";
+    case cudaErrorLaunchFailure: return "unspecified launch failure";
     case cudaErrorStreamCaptureUnsupported: return "operation not permitted when stream is capturing";
     case cudaErrorStreamCaptureInvalidated: return "operation failed due to a previous error during capture";
     default: return "error";
@@ -316,6 +324,11 @@ cudaError_t issue(cudaStream_t stream, std::function<void()> work, const char* c
 }
 
 void fail_next(const char* call, cudaError_t error, int skip) { state().failures.emplace(call, Failure{error, skip}); }
+void lose_device(cudaError_t error, int64_t calls) {
+  state().lost = error;
+  state().last_call = state().calls + calls;
+}
+int64_t calls_made() { return state().calls; }
 void limit_memory(size_t bytes) { state().limit = bytes; }
 size_t allocated_bytes() { return state().used; }
 size_t live_objects() { return state().objects; }

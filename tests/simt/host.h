@@ -6,19 +6,38 @@
 #pragma once
 
 #include <cstddef>
+#include <cstdint>
 #include <functional>
 
 enum cudaError_t {
   cudaSuccess = 0,
   cudaErrorInvalidValue = 1,
   cudaErrorMemoryAllocation = 2,
+  cudaErrorInitializationError = 3,
   cudaErrorInvalidConfiguration = 9,
+  cudaErrorDevicesUnavailable = 46,
+  cudaErrorNoKernelImageForDevice = 209,
+  cudaErrorECCUncorrectable = 214,
+  cudaErrorNvlinkUncorrectable = 220,
   cudaErrorInvalidResourceHandle = 400,
   cudaErrorNotReady = 600,
+  cudaErrorIllegalAddress = 700,
+  cudaErrorLaunchTimeout = 702,
+  cudaErrorContextIsDestroyed = 709,
+  cudaErrorAssert = 710,
+  cudaErrorHardwareStackError = 714,
+  cudaErrorIllegalInstruction = 715,
+  cudaErrorMisalignedAddress = 716,
+  cudaErrorInvalidAddressSpace = 717,
+  cudaErrorInvalidPc = 718,
   cudaErrorLaunchFailure = 719,
+  cudaErrorSystemNotReady = 802,
+  cudaErrorSystemDriverMismatch = 803,
   cudaErrorStreamCaptureUnsupported = 900,
   cudaErrorStreamCaptureInvalidated = 901,
-  cudaErrorStreamCaptureUnmatched = 905
+  cudaErrorStreamCaptureUnmatched = 903,
+  cudaErrorExternalDevice = 911,
+  cudaErrorUnknown = 999
 };
 enum cudaMemcpyKind { cudaMemcpyHostToDevice = 1, cudaMemcpyDeviceToHost = 2, cudaMemcpyDeviceToDevice = 3 };
 enum cudaStreamCaptureMode { cudaStreamCaptureModeGlobal, cudaStreamCaptureModeThreadLocal, cudaStreamCaptureModeRelaxed };
@@ -67,6 +86,10 @@ cudaError_t issue(cudaStream_t stream, std::function<void()> work, const char* c
 
 // The call of this name answers `error` once, after `skip` times.
 void fail_next(const char* call, cudaError_t error, int skip = 0);
+// After `calls` more, every call that can fail answers `error`; nothing that is issued from then on is done. cudaSuccess: the device is
+// there again. calls_made(): how many there have been so far.
+void lose_device(cudaError_t error, int64_t calls = 0);
+int64_t calls_made();
 // Bytes that can be allocated in all; and those that are.
 void limit_memory(size_t bytes);
 size_t allocated_bytes();

@@ -9,7 +9,7 @@
 #include <utility>
 
 #include "engine/backend/backend.h"
-#include "engine/core/error.h"
+#include "engine/core/lost_device.h"
 
 namespace actmatch::test {
 
@@ -51,7 +51,7 @@ class LimitedBackend : public Backend {
     inner_.release(address);
   }
   void upload(float* device, const float* host, size_t count) override {
-    if (lost && lost()) throw Error(ErrorCode::kUnsupported, "the device is lost; start the program again");
+    if (lost && lost()) throw LostDevice("the device is lost; start the program again");
     inner_.upload(device, host, count);
   }
   void download(float* host, const float* device, size_t count) override { inner_.download(host, device, count); }

@@ -1,11 +1,14 @@
-// Every status of the CUDA runtime is checked: a failure becomes an Error that names the call, the reason and the place.
+// Every status of the CUDA runtime is checked: a failure becomes an Error that names the call, the reason, the place, and a cure where
+// there is one.
 #pragma once
 
 #include <cuda_runtime.h>
 
 #include <string>
 
+#include "engine/backend/cuda/source_place.h"
 #include "engine/core/error.h"
+#include "engine/core/lost_device.h"
 
 namespace actmatch::cuda {
 
@@ -19,11 +22,48 @@ class CudaError : public Error {
   cudaError_t status_;
 };
 
+// For the statuses after which every call fails until the process ends: what to do then. Null for the others.
+inline const char* cure_of_loss(cudaError_t status) {
+  constexpr int kContained = 226;  // cudaErrorContained, which older toolkits do not name
+  constexpr const char* kHardware =
+      "start the program again; if it comes again, see 'nvidia-smi' and the system's log, for the GPU may have to be reset";
+  if (static_cast<int>(status) == kContained) return kHardware;
+  switch (status) {
+    case cudaErrorIllegalAddress:
+    case cudaErrorHardwareStackError:
+    case cudaErrorIllegalInstruction:
+    case cudaErrorMisalignedAddress:
+    case cudaErrorInvalidAddressSpace:
+    case cudaErrorInvalidPc:
+    case cudaErrorAssert:
+    case cudaErrorLaunchFailure: return "start the program again; if it comes again, report it";
+    case cudaErrorLaunchTimeout: return "start the program again, with fewer pictures at once or on a GPU that drives no display";
+    case cudaErrorDevicesUnavailable: return "see in 'nvidia-smi' whether another program has it for itself, or whether it is gone";
+    case cudaErrorECCUncorrectable:
+    case cudaErrorNvlinkUncorrectable:
+    case cudaErrorContextIsDestroyed:
+    case cudaErrorExternalDevice: return kHardware;
+    default: return nullptr;
+  }
+}
+
+inline const char* cure_of(cudaError_t status) {
+  switch (status) {
+    case cudaErrorMemoryAllocation: return "; a smaller batch needs less memory";
+    case cudaErrorNoKernelImageForDevice: return "; build for this GPU (ACTMATCH_CUDA_ARCHITECTURES)";
+    case cudaErrorInitializationError:
+    case cudaErrorSystemNotReady:
+    case cudaErrorSystemDriverMismatch:
+    case cudaErrorUnknown: return "; see whether 'nvidia-smi' works, and restart the machine where it does not";
+    default: return "";
+  }
+}
+
 inline void check_cuda(cudaError_t status, const char* call, const char* file, int line) {
   if (status == cudaSuccess) return;
-  std::string message = std::string("CUDA failed: ") + call + ": " + cudaGetErrorString(status);
-  if (status == cudaErrorMemoryAllocation) message += "; a smaller batch needs less memory";
-  throw CudaError(status, message + " (" + file + ":" + std::to_string(line) + ")");
+  const std::string what = std::string(call) + ": " + cudaGetErrorString(status), place = " (" + source_place(file, line) + ")";
+  if (const char* cure = cure_of_loss(status)) throw LostDevice("the GPU is lost to this program: " + what + "; " + cure + place);
+  throw CudaError(status, "CUDA failed: " + what + cure_of(status) + place);
 }
 
 }  // namespace actmatch::cuda

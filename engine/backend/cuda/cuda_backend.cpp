@@ -2,6 +2,7 @@
 #include "engine/backend/cuda/cuda_backend.h"
 
 #include <cublasLt.h>
+#include <cublas_api.h>
 #include <cuda_runtime.h>
 
 #include <cstdio>
@@ -24,8 +25,9 @@ namespace {
 
 std::string version_text(int version, int scale) { return std::to_string(version / scale) + "." + std::to_string(version % scale / 10); }
 
-std::string cudnn_text() {  // 92100: 9.21.0
-  const int64_t v = cudnn_version();
+constexpr int64_t kOldestCudnn = 90800;  // the first that takes a device's description, which plans are asked with
+
+std::string cudnn_text(int64_t v) {  // 92100: 9.21.0
   return std::to_string(v / 10000) + "." + std::to_string(v % 10000 / 100) + "." + std::to_string(v % 100);
 }
 
@@ -47,8 +49,20 @@ int count_devices() {
   if (status == cudaErrorNoDevice || (status == cudaSuccess && count == 0))
     throw Error(ErrorCode::kUnsupported,
                 "there is an NVIDIA driver but no GPU that it may use; look at nvidia-smi and at CUDA_VISIBLE_DEVICES");
-  ACTMATCH_CUDA(status);
+  check_cuda(status, "cudaGetDeviceCount", __FILE__, __LINE__);
   return count;
+}
+
+// The files' names tell the libraries' major versions only, and what is found first is taken.
+void check_libraries() {
+  if (cudnn_version() < kOldestCudnn)
+    throw Error(ErrorCode::kUnsupported, "the cuDNN that was found is " + cudnn_text(cudnn_version()) + ", and " +
+                                             cudnn_text(kOldestCudnn) +
+                                             " or newer is needed; install one, or put its folder first in LD_LIBRARY_PATH");
+  if (const size_t version = cublasLtGetVersion(); version / 10000 != CUBLAS_VER_MAJOR)
+    throw Error(ErrorCode::kUnsupported, "the cuBLASLt that was found is " + std::to_string(version / 10000) + ", and this build is for " +
+                                             std::to_string(CUBLAS_VER_MAJOR) + "; install the one of CUDA " +
+                                             version_text(CUDART_VERSION, 1000) + ", or put its folder first in LD_LIBRARY_PATH");
 }
 
 std::string description_of(const cudaDeviceProp& properties) {
@@ -58,8 +72,8 @@ std::string description_of(const cudaDeviceProp& properties) {
   std::snprintf(memory, sizeof memory, "%.1f GiB", static_cast<double>(properties.totalGlobalMem) / static_cast<double>(size_t{1} << 30));
   return std::string(properties.name) + ", compute capability " + std::to_string(properties.major) + "." +
          std::to_string(properties.minor) + ", " + std::to_string(properties.multiProcessorCount) + " SMs, " + memory +
-         "; driver for CUDA " + version_text(driver, 1000) + ", runtime " + version_text(CUDART_VERSION, 1000) + ", cuDNN " + cudnn_text() +
-         ", cuBLASLt " + std::to_string(cublasLtGetVersion());
+         "; driver for CUDA " + version_text(driver, 1000) + ", runtime " + version_text(CUDART_VERSION, 1000) + ", cuDNN " +
+         cudnn_text(cudnn_version()) + ", cuBLASLt " + std::to_string(cublasLtGetVersion());
 }
 
 cudaDeviceProp properties_of(int device) {
@@ -73,6 +87,7 @@ cudaDeviceProp properties_of(int device) {
 std::vector<CudaDevice> list_cuda_devices() {
   std::vector<CudaDevice> devices;
   const int count = count_devices();
+  check_libraries();
   for (int i = 0; i < count; ++i) {
     const cudaDeviceProp properties = properties_of(i);
     if (runs_kernels(properties)) devices.push_back({i, properties.name, description_of(properties)});
@@ -85,6 +100,7 @@ std::vector<CudaDevice> list_cuda_devices() {
 
 std::unique_ptr<Backend> make_cuda_backend(const CudaOptions& options) {
   const int count = count_devices();
+  check_libraries();
   if (options.device < 0 || options.device >= count)
     throw Error(ErrorCode::kInvalidArgument,
                 "there is no GPU " + std::to_string(options.device) + "; this machine has " + std::to_string(count) + ", counted from 0");

@@ -151,6 +151,8 @@ std::unique_ptr<Recording> record(cudaStream_t stream, const std::function<void(
       graph = capture(stream, body);
     }
     return std::make_unique<GraphRecording>(stream, graph);
+  } catch (const LostDevice&) {  // plain calls would not get through either
+    throw;
   } catch (const Error& e) {
     if (notice)
       notice(std::string("a step could not be recorded as a CUDA graph and is issued call by call, which is slower: ") + e.what());

@@ -15,7 +15,7 @@ namespace actmatch::cuda {
 using CaptureNotice = std::function<void(bool capturing)>;
 
 // Runs `body` once, then once more while the stream is captured, which executes nothing. Where the capture or the graph fails the recording
-// replays by calling `body`, and says why in its implementation() and to `notice`.
+// replays by calling `body`, and says why in its implementation() and to `notice`; a lost device is an error.
 std::unique_ptr<Recording> record(cudaStream_t stream, const std::function<void()>& body, const CaptureNotice& capturing,
                                   const std::function<void(const std::string&)>& notice);
 

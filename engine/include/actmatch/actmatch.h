@@ -51,7 +51,7 @@ typedef enum actmatch_status {
   ACTMATCH_NOT_FOUND = 2,        /* a file or a name that is not there */
   ACTMATCH_FORMAT = 3,           /* a file that is not what it claims to be */
   ACTMATCH_UNSUPPORTED = 4,      /* well-formed, but this engine or this build cannot do it */
-  ACTMATCH_IO = 5,               /* reading or writing failed */
+  ACTMATCH_IO = 5,               /* reading or writing failed, or a device was lost */
   ACTMATCH_OUT_OF_MEMORY = 6,
   ACTMATCH_CANCELLED = 7, /* a progress callback asked to stop */
   ACTMATCH_INTERNAL = 8   /* a bug in the engine */

@@ -27,10 +27,10 @@ struct Attributes {
     std::memcpy(&value, found->second.data(), sizeof(value));
     return value;
   }
-  cublasStatus_t set(int attribute, const void* value, size_t bytes) {
+  cublasStatus_t set(const char* function, int attribute, const void* value, size_t bytes) {
     const auto* begin = static_cast<const char*>(value);
     values[attribute] = std::vector<char>(begin, begin + bytes);
-    return CUBLAS_STATUS_SUCCESS;
+    return fake_cublaslt().answer(function);
   }
 };
 struct Operation : Attributes {
@@ -42,7 +42,8 @@ struct Layout : Attributes {
 };
 
 template <class Object, class Handle>
-cublasStatus_t create(Handle* handle, const Object& object) {
+cublasStatus_t create(const char* function, Handle* handle, const Object& object) {
+  if (const cublasStatus_t status = fake_cublaslt().answer(function); status != CUBLAS_STATUS_SUCCESS) return status;
   *handle = reinterpret_cast<Handle>(new Object(object));
   ++fake_cublaslt().alive;
   return CUBLAS_STATUS_SUCCESS;
@@ -87,34 +88,37 @@ using namespace actmatch::cuda;
 
 extern "C" {
 
-cublasStatus_t cublasLtCreate(cublasLtHandle_t* handle) { return create(handle, Attributes()); }
+size_t cublasLtGetVersion() { return fake_cublaslt().version; }
+cublasStatus_t cublasLtCreate(cublasLtHandle_t* handle) { return create("cublasLtCreate", handle, Attributes()); }
 cublasStatus_t cublasLtDestroy(cublasLtHandle_t handle) { return destroy<Attributes>(handle); }
 const char* cublasLtGetStatusName(cublasStatus_t) { return "A_STATUS"; }
 const char* cublasLtGetStatusString(cublasStatus_t) { return "what it means"; }
 
 cublasStatus_t cublasLtMatmulDescCreate(cublasLtMatmulDesc_t* operation, cublasComputeType_t compute, cudaDataType_t scale) {
   if (scale != CUDA_R_32F) return CUBLAS_STATUS_NOT_SUPPORTED;
-  return create(operation, Operation{{}, compute});
+  return create("cublasLtMatmulDescCreate", operation, Operation{{}, compute});
 }
 cublasStatus_t cublasLtMatmulDescDestroy(cublasLtMatmulDesc_t operation) { return destroy<Operation>(operation); }
 cublasStatus_t cublasLtMatmulDescSetAttribute(cublasLtMatmulDesc_t operation, cublasLtMatmulDescAttributes_t attribute, const void* value,
                                               size_t bytes) {
-  return reinterpret_cast<Operation*>(operation)->set(attribute, value, bytes);
+  return reinterpret_cast<Operation*>(operation)->set("cublasLtMatmulDescSetAttribute", attribute, value, bytes);
 }
 cublasStatus_t cublasLtMatrixLayoutCreate(cublasLtMatrixLayout_t* layout, cudaDataType_t type, uint64_t rows, uint64_t columns,
                                           int64_t leading) {
-  return create(layout, Layout{{}, type, static_cast<int64_t>(rows), static_cast<int64_t>(columns), leading});
+  return create("cublasLtMatrixLayoutCreate", layout, Layout{{}, type, static_cast<int64_t>(rows), static_cast<int64_t>(columns), leading});
 }
 cublasStatus_t cublasLtMatrixLayoutDestroy(cublasLtMatrixLayout_t layout) { return destroy<Layout>(layout); }
 cublasStatus_t cublasLtMatrixLayoutSetAttribute(cublasLtMatrixLayout_t layout, cublasLtMatrixLayoutAttribute_t attribute, const void* value,
                                                 size_t bytes) {
-  return reinterpret_cast<Layout*>(layout)->set(attribute, value, bytes);
+  return reinterpret_cast<Layout*>(layout)->set("cublasLtMatrixLayoutSetAttribute", attribute, value, bytes);
 }
-cublasStatus_t cublasLtMatmulPreferenceCreate(cublasLtMatmulPreference_t* preference) { return create(preference, Attributes()); }
+cublasStatus_t cublasLtMatmulPreferenceCreate(cublasLtMatmulPreference_t* preference) {
+  return create("cublasLtMatmulPreferenceCreate", preference, Attributes());
+}
 cublasStatus_t cublasLtMatmulPreferenceDestroy(cublasLtMatmulPreference_t preference) { return destroy<Attributes>(preference); }
 cublasStatus_t cublasLtMatmulPreferenceSetAttribute(cublasLtMatmulPreference_t preference, cublasLtMatmulPreferenceAttributes_t attribute,
                                                     const void* value, size_t bytes) {
-  return reinterpret_cast<Attributes*>(preference)->set(attribute, value, bytes);
+  return reinterpret_cast<Attributes*>(preference)->set("cublasLtMatmulPreferenceSetAttribute", attribute, value, bytes);
 }
 
 cublasStatus_t cublasLtMatmulAlgoGetHeuristic(cublasLtHandle_t, cublasLtMatmulDesc_t, cublasLtMatrixLayout_t, cublasLtMatrixLayout_t,
@@ -130,6 +134,7 @@ cublasStatus_t cublasLtMatmulAlgoGetHeuristic(cublasLtHandle_t, cublasLtMatmulDe
                            CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_C_BYTES, CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_D_BYTES})
     library.least_alignment = std::min(library.least_alignment, wishes.get(which, uint32_t{256}));
   if (library.heuristic_refuses) return CUBLAS_STATUS_NOT_SUPPORTED;
+  if (const cublasStatus_t status = library.answer("cublasLtMatmulAlgoGetHeuristic"); status != CUBLAS_STATUS_SUCCESS) return status;
   *count = 0;
   for (const FakeAlgorithm& algorithm : library.algorithms) {
     if (*count == room) break;
@@ -162,6 +167,7 @@ cublasStatus_t cublasLtMatmul(cublasLtHandle_t, cublasLtMatmulDesc_t operation_h
                               const void* c, cublasLtMatrixLayout_t c_handle, void* d, cublasLtMatrixLayout_t d_handle,
                               const cublasLtMatmulAlgo_t* algorithm, void* workspace, size_t workspace_bytes, cudaStream_t stream) {
   FakeCublasLt& library = fake_cublaslt();
+  if (const cublasStatus_t status = library.answer("cublasLtMatmul"); status != CUBLAS_STATUS_SUCCESS) return status;
   const auto& operation = *reinterpret_cast<Operation*>(operation_handle);
   const auto &a_layout = *reinterpret_cast<Layout*>(a_handle), &b_layout = *reinterpret_cast<Layout*>(b_handle),
              &c_layout = *reinterpret_cast<Layout*>(c_handle), &d_layout = *reinterpret_cast<Layout*>(d_handle);

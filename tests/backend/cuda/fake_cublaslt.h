@@ -3,8 +3,10 @@
 #pragma once
 
 #include <cublasLt.h>
+#include <cublas_api.h>
 
 #include <cstdint>
+#include <string>
 #include <vector>
 
 namespace actmatch::cuda {
@@ -21,7 +23,10 @@ struct FakeAlgorithm {
 
 struct FakeCublasLt {
   std::vector<FakeAlgorithm> algorithms{{}};
+  size_t version = CUBLAS_VERSION;
   bool heuristic_refuses = false;
+  std::string failing;  // the function that fails: "cublasLtCreate"
+  cublasStatus_t failing_with = CUBLAS_STATUS_INTERNAL_ERROR;
   int questions = 0;  // how often the heuristic was asked
   // Of the last question.
   uint64_t workspace_limit = 0;
@@ -33,6 +38,8 @@ struct FakeCublasLt {
   size_t workspace_bytes = 0;
   cudaStream_t stream = nullptr;
   int alive = 0;  // objects that were created and not destroyed
+
+  cublasStatus_t answer(const char* function) const { return failing == function ? failing_with : CUBLAS_STATUS_SUCCESS; }
 };
 FakeCublasLt& fake_cublaslt();
 

@@ -20,22 +20,28 @@ Handle new_handle() {
   return reinterpret_cast<Handle>(next += 16);
 }
 
-cudaError_t note(const char* call) {
-  fake_runtime().calls.emplace_back(call);
-  return fake_runtime().lost ? cudaErrorIllegalAddress : cudaSuccess;
-}
-
-// What no stream in capture allows.
-cudaError_t note_outside_capture(const char* call) {
-  if (const cudaError_t status = note(call); status != cudaSuccess) return status;
-  return fake_runtime().capturing ? cudaErrorStreamCaptureUnsupported : cudaSuccess;
-}
+cudaError_t note(const char* call) { return fake_runtime().note(call); }
+cudaError_t note_outside_capture(const char* call) { return fake_runtime().note_outside_capture(call); }
 
 }  // namespace
 
 FakeRuntime& fake_runtime() {
   static FakeRuntime runtime;
   return runtime;
+}
+
+cudaError_t FakeRuntime::note(const char* call) {
+  calls.emplace_back(call);
+  if (static_cast<int64_t>(calls.size()) - 1 == failing_call) {
+    lost = lost_then;
+    lost_with = failing_with;
+    return failing_with;
+  }
+  return lost ? lost_with : cudaSuccess;
+}
+cudaError_t FakeRuntime::note_outside_capture(const char* call) {
+  if (const cudaError_t status = note(call); status != cudaSuccess) return status;
+  return capturing ? cudaErrorStreamCaptureUnsupported : cudaSuccess;
 }
 
 void FakeRuntime::launch(double microseconds) {
@@ -71,7 +77,14 @@ cudaError_t cudaMemcpyAsync(void* to, const void* from, size_t bytes, cudaMemcpy
 cudaError_t cudaStreamSynchronize(cudaStream_t) { return note_outside_capture("synchronize"); }
 cudaError_t cudaGetLastError() { return note("get last error"); }
 const char* cudaGetErrorString(cudaError_t status) {
-  return status == cudaErrorIllegalAddress ? "an illegal memory access" : "a fake error";
+  switch (status) {
+    case cudaErrorIllegalAddress: return "an illegal memory access";
+    case cudaErrorLaunchFailure: return "unspecified launch failure";
+    case cudaErrorECCUncorrectable: return "uncorrectable ECC error encountered";
+    case cudaErrorDevicesUnavailable: return "CUDA-capable device(s) is/are busy or unavailable";
+    case cudaErrorMemoryAllocation: return "out of memory";
+    default: return "a fake error";
+  }
 }
 
 cudaError_t cudaEventCreate(cudaEvent_t* event) {
@@ -102,20 +115,23 @@ cudaError_t cudaStreamBeginCapture(cudaStream_t, cudaStreamCaptureMode mode) {
 }
 cudaError_t cudaStreamEndCapture(cudaStream_t, cudaGraph_t* graph) {
   fake_runtime().capturing = false;
+  *graph = nullptr;
+  if (const cudaError_t status = note("end capture"); status != cudaSuccess) return status;
   *graph = new_handle<cudaGraph_t>();
   graphs[*graph] = fake_runtime().captured;
   ++fake_runtime().graphs;
-  return note("end capture");
+  return cudaSuccess;
 }
 cudaError_t cudaGraphDestroy(cudaGraph_t) {
   --fake_runtime().graphs;
   return cudaSuccess;
 }
 cudaError_t cudaGraphInstantiate(cudaGraphExec_t* executable, cudaGraph_t graph, unsigned long long) {
+  if (const cudaError_t status = note("instantiate"); status != cudaSuccess) return status;
   *executable = new_handle<cudaGraphExec_t>();
   executables[*executable] = graphs.at(graph);
   ++fake_runtime().executables;
-  return note("instantiate");
+  return cudaSuccess;
 }
 cudaError_t cudaGraphExecDestroy(cudaGraphExec_t) {
   --fake_runtime().executables;

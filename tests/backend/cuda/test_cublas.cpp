@@ -195,5 +195,27 @@ TEST_F(Cublas, WhatItDoesNotSupportIsSaidOnce) {
   EXPECT_EQ(open()->find({}), nullptr);
 }
 
+// Whichever call fails: one line with the call, the status, and the place.
+TEST_F(Cublas, EveryCallThatFailsIsNamed) {
+  for (const char* function : {"cublasLtCreate", "cublasLtMatmulDescCreate", "cublasLtMatmulDescSetAttribute", "cublasLtMatrixLayoutCreate",
+                               "cublasLtMatrixLayoutSetAttribute", "cublasLtMatmulPreferenceCreate", "cublasLtMatmulPreferenceSetAttribute",
+                               "cublasLtMatmulAlgoGetHeuristic", "cublasLtMatmul"}) {
+    SCOPED_TRACE(function);
+    fake_cublaslt() = FakeCublasLt();
+    fake_cublaslt().failing = function;
+    expect_error(ErrorCode::kUnsupported, {std::string("cuBLAS failed: ") + function, "A_STATUS, what it means", "cublas_library.cpp:"},
+                 [&] { used(ConvPrecision::kF32); });
+    EXPECT_EQ(fake_cublaslt().alive, 0);
+    fake_cublaslt().failing_with = CUBLAS_STATUS_ALLOC_FAILED;
+    expect_error(ErrorCode::kOutOfMemory, {function, "a smaller batch"}, [&] { used(ConvPrecision::kF32); });
+  }
+}
+
+TEST_F(Cublas, PlacesAreToldFromTheSourceFolderOn) {
+  fake_cublaslt().failing = "cublasLtCreate";
+  expect_error(ErrorCode::kUnsupported, {"cuBLAS cannot be used on this machine", "(engine/backend/cuda/cublas/cublas_library.cpp:"},
+               [&] { open(); });
+}
+
 }  // namespace
 }  // namespace actmatch::cuda

@@ -181,9 +181,11 @@ TEST(CudaErrors, NameTheCallAndThePlace) {
   const auto backend = make_backend();
   float* memory = backend->allocate(2);
   simt::fail_next("launch", cudaErrorLaunchFailure);
-  expect_error(ErrorCode::kUnsupported, {"launch::fill", "cuda_kernels.cpp:"}, [&] { backend->kernels().fill(memory, 1.0f, 2); });
-  simt::fail_next("cudaStreamSynchronize", cudaErrorLaunchFailure);
-  expect_error(ErrorCode::kUnsupported, {"cudaStreamSynchronize"}, [&] { backend->synchronize(); });
+  expect_error(ErrorCode::kIo, {"the GPU is lost", "launch::fill", "unspecified launch failure", "(engine/backend/cuda/cuda_kernels.cpp:"},
+               [&] { backend->kernels().fill(memory, 1.0f, 2); });
+  simt::fail_next("cudaStreamSynchronize", cudaErrorInvalidResourceHandle);
+  expect_error(ErrorCode::kUnsupported, {"CUDA failed: cudaStreamSynchronize", "(engine/backend/cuda/cuda_device_backend.cpp:"},
+               [&] { backend->synchronize(); });
   backend->release(memory);
 }
 

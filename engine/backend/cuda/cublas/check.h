@@ -5,6 +5,7 @@
 
 #include <string>
 
+#include "engine/backend/cuda/source_place.h"
 #include "engine/core/error.h"
 
 namespace actmatch::cuda {
@@ -22,7 +23,9 @@ class CublasError : public Error {
 inline void check_cublas(cublasStatus_t status, const char* call, const char* file, int line) {
   if (status == CUBLAS_STATUS_SUCCESS) return;
   throw CublasError(status, std::string("cuBLAS failed: ") + call + ": " + cublasLtGetStatusName(status) + ", " +
-                                cublasLtGetStatusString(status) + " (" + file + ":" + std::to_string(line) + ")");
+                                cublasLtGetStatusString(status) +
+                                (status == CUBLAS_STATUS_ALLOC_FAILED ? "; a smaller batch needs less memory" : "") + " (" +
+                                source_place(file, line) + ")");
 }
 
 }  // namespace actmatch::cuda

@@ -111,7 +111,7 @@ class Product : public MatMulRunner {
         cublasLtMatmulAlgoGetHeuristic(handle_->get(), operation_.get(), first_.get(), second_.get(), result_.get(), result_.get(),
                                        preference.get(), static_cast<int>(found.size()), found.data(), &count);
     if (status == CUBLAS_STATUS_NOT_SUPPORTED) count = 0;
-    if (status != CUBLAS_STATUS_NOT_SUPPORTED) ACTMATCH_CUBLAS(status);
+    if (status != CUBLAS_STATUS_NOT_SUPPORTED) check_cublas(status, "cublasLtMatmulAlgoGetHeuristic", __FILE__, __LINE__);
     for (int i = 0; i < count; ++i) {
       const cublasLtMatmulHeuristicResult_t& result = found[static_cast<size_t>(i)];
       if (result.state != CUBLAS_STATUS_SUCCESS || result.workspaceSize > workspace_limit || !keeps_promises(result.algo, precision))
@@ -174,7 +174,7 @@ class CublasLibrary : public MatMulLibrary {
     try {
       ACTMATCH_CUBLAS(cublasLtCreate(handle_->address()));
     } catch (const CublasError& error) {
-      throw Error(ErrorCode::kUnsupported, std::string("cuBLAS cannot be used on this machine: ") + error.what());
+      throw Error(error.code(), std::string("cuBLAS cannot be used on this machine: ") + error.what());
     }
   }
 

@@ -21,7 +21,7 @@ struct CublasOptions {
 // The algorithm is the first of cuBLAS's own choice that keeps the precision and gives the same bits again: it depends on key, device and
 // version only, and nothing is timed. run() allocates nothing and may be captured once it has run outside: the first run loads code.
 // Addresses are aligned to 16 bytes. One thread at a time.
-// Throws kUnsupported where cuBLAS does not work on this machine.
+// Throws kUnsupported where cuBLAS does not work on this machine, kOutOfMemory where there is no memory for it.
 std::unique_ptr<MatMulLibrary> make_cublas_library(const CublasOptions& options);
 
 }  // namespace actmatch::cuda

@@ -1,0 +1,64 @@
+#include "tests/backend/cuda/fake_cudnn.h"
+
+#include <algorithm>
+#include <cstring>
+
+namespace actmatch::cuda {
+
+FakeCudnn& fake_cudnn() {
+  static FakeCudnn library;
+  return library;
+}
+
+}  // namespace actmatch::cuda
+
+using namespace actmatch::cuda;
+
+extern "C" {
+
+size_t cudnnGetVersion() { return fake_cudnn().version; }
+size_t cudnnGetCudartVersion() { return CUDART_VERSION; }
+const char* cudnnGetErrorString(cudnnStatus_t) { return "A_CUDNN_STATUS"; }
+void cudnnGetLastErrorString(char* message, size_t room) { std::strncpy(message, "what cuDNN\nsays about it\n", room); }
+
+cudnnStatus_t cudnnCreate(cudnnHandle_t* handle) {
+  if (const cudnnStatus_t status = fake_cudnn().answer("cudnnCreate"); status != CUDNN_STATUS_SUCCESS) return status;
+  ++fake_cudnn().alive;
+  *handle = reinterpret_cast<cudnnHandle_t>(0x20);
+  return CUDNN_STATUS_SUCCESS;
+}
+cudnnStatus_t cudnnDestroy(cudnnHandle_t) {
+  --fake_cudnn().alive;
+  return CUDNN_STATUS_SUCCESS;
+}
+cudnnStatus_t cudnnSetStream(cudnnHandle_t, cudaStream_t) { return fake_cudnn().answer("cudnnSetStream"); }
+
+// A descriptor is its kind.
+cudnnStatus_t cudnnBackendCreateDescriptor(cudnnBackendDescriptorType_t type, cudnnBackendDescriptor_t* descriptor) {
+  if (const cudnnStatus_t status = fake_cudnn().answer("cudnnBackendCreateDescriptor"); status != CUDNN_STATUS_SUCCESS) return status;
+  ++fake_cudnn().alive;
+  *descriptor = new cudnnBackendDescriptorType_t(type);
+  return CUDNN_STATUS_SUCCESS;
+}
+cudnnStatus_t cudnnBackendDestroyDescriptor(cudnnBackendDescriptor_t descriptor) {
+  --fake_cudnn().alive;
+  delete static_cast<cudnnBackendDescriptorType_t*>(descriptor);
+  return CUDNN_STATUS_SUCCESS;
+}
+cudnnStatus_t cudnnBackendSetAttribute(cudnnBackendDescriptor_t, cudnnBackendAttributeName_t, cudnnBackendAttributeType_t, int64_t,
+                                       const void*) {
+  return fake_cudnn().answer("cudnnBackendSetAttribute");
+}
+cudnnStatus_t cudnnBackendFinalize(cudnnBackendDescriptor_t) { return fake_cudnn().answer("cudnnBackendFinalize"); }
+cudnnStatus_t cudnnBackendGetAttribute(cudnnBackendDescriptor_t, cudnnBackendAttributeName_t attribute, cudnnBackendAttributeType_t,
+                                       int64_t room, int64_t* count, void* values) {
+  const std::string text = attribute == CUDNN_ATTR_DEVICEPROP_JSON_REPRESENTATION ? fake_cudnn().device : std::string();
+  *count = static_cast<int64_t>(text.size());
+  if (values) std::memcpy(values, text.data(), static_cast<size_t>(std::min(room, *count)));
+  return fake_cudnn().answer("cudnnBackendGetAttribute");
+}
+cudnnStatus_t cudnnBackendExecute(cudnnHandle_t, cudnnBackendDescriptor_t, cudnnBackendDescriptor_t) {
+  return fake_cudnn().answer("cudnnBackendExecute");
+}
+
+}  // extern "C"

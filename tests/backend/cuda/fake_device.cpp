@@ -1,0 +1,91 @@
+// The rest of the fake runtime, which timing plans does not need: devices, streams, launches, pinned memory, and what nvcc's objects
+// register when a program starts.
+#include <cuda_runtime.h>
+
+#include <cstdlib>
+#include <cstring>
+
+#include "tests/backend/cuda/fake_runtime.h"
+
+using namespace actmatch::cuda;
+
+extern "C" {
+
+cudaError_t cudaDriverGetVersion(int* version) {
+  *version = fake_runtime().driver;
+  return cudaSuccess;
+}
+cudaError_t cudaGetDeviceCount(int* count) {
+  if (const cudaError_t status = fake_runtime().note("count devices"); status != cudaSuccess) return status;
+  *count = static_cast<int>(fake_runtime().devices.size());
+  return fake_runtime().counting;
+}
+cudaError_t cudaGetDeviceProperties(cudaDeviceProp* properties, int device) {
+  const FakeDevice& fake = fake_runtime().devices.at(static_cast<size_t>(device));
+  std::strncpy(properties->name, fake.name.c_str(), sizeof(properties->name) - 1);
+  properties->major = fake.major;
+  properties->minor = fake.minor;
+  properties->multiProcessorCount = 132;
+  properties->totalGlobalMem = size_t{1} << 30;
+  return fake_runtime().note("get properties");
+}
+cudaError_t cudaSetDevice(int) { return fake_runtime().note("set device"); }
+cudaError_t cudaMemGetInfo(size_t* free, size_t* total) {
+  *free = fake_runtime().room;
+  *total = size_t{1} << 30;
+  return fake_runtime().note("get memory");
+}
+cudaError_t cudaMemsetAsync(void* to, int value, size_t bytes, cudaStream_t) {
+  std::memset(to, value, bytes);
+  return fake_runtime().note("set memory");
+}
+
+cudaError_t cudaStreamCreateWithFlags(cudaStream_t* stream, unsigned) {
+  if (const cudaError_t status = fake_runtime().note("create stream"); status != cudaSuccess) return status;
+  ++fake_runtime().streams;
+  *stream = reinterpret_cast<cudaStream_t>(0x10);
+  return cudaSuccess;
+}
+cudaError_t cudaStreamDestroy(cudaStream_t) {
+  --fake_runtime().streams;
+  return cudaSuccess;
+}
+cudaError_t cudaEventCreateWithFlags(cudaEvent_t* event, unsigned) {
+  if (const cudaError_t status = fake_runtime().note("create event"); status != cudaSuccess) return status;
+  return cudaEventCreate(event);
+}
+cudaError_t cudaEventQuery(cudaEvent_t) { return fake_runtime().note("query event"); }
+cudaError_t cudaMallocHost(void** address, size_t bytes) {
+  if (const cudaError_t status = fake_runtime().note_outside_capture("malloc on the host"); status != cudaSuccess) return status;
+  ++fake_runtime().pinned;
+  *address = std::calloc(1, bytes);
+  return cudaSuccess;
+}
+cudaError_t cudaFreeHost(void* address) {
+  --fake_runtime().pinned;
+  std::free(address);
+  return cudaSuccess;
+}
+cudaError_t cudaGraphGetNodes(cudaGraph_t, cudaGraphNode_t*, size_t* count) {
+  *count = 1;
+  return fake_runtime().note("get nodes");
+}
+
+cudaError_t cudaLaunchKernelExC(const cudaLaunchConfig_t*, const void*, void**) { return fake_runtime().note("launch kernel"); }
+
+// The stubs that nvcc makes for <<<>>> mention these; nothing is launched that way.
+cudaError_t __cudaGetKernel(cudaKernel_t*, const void*) { std::abort(); }
+cudaError_t __cudaLaunchKernel(cudaKernel_t, dim3, dim3, void**, size_t, cudaStream_t) { std::abort(); }
+cudaError_t cudaLaunchKernel(const void*, dim3, dim3, void**, size_t, cudaStream_t) { std::abort(); }
+cudaError_t __cudaPopCallConfiguration(dim3*, dim3*, size_t*, void*) { std::abort(); }
+
+// Before main, so without the FakeRuntime.
+void** __cudaRegisterFatBinary(void*) {
+  static void* handle = nullptr;
+  return &handle;
+}
+void __cudaRegisterFatBinaryEnd(void**) {}
+void __cudaUnregisterFatBinary(void**) {}
+void __cudaRegisterFunction(void**, const char*, char*, const char*, int, uint3*, uint3*, dim3*, dim3*, int*) {}
+
+}  // extern "C"
