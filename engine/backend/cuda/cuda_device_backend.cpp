@@ -42,9 +42,10 @@ float* DeviceBackend::allocate(size_t count) {
   return address;
 }
 
-// cudaFree waits for the work that may use it.
+// cudaFree waits for the work that may use it. Called by destructors, also while the error about a lost device is on its way: nothing is
+// thrown here.
 void DeviceBackend::release(float* memory) {
-  use_device();
+  cudaSetDevice(parts_.device);
   memory_.erase(memory);
 }
 

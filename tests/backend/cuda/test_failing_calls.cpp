@@ -200,7 +200,6 @@ struct Work {
     readback->latest();
     recording->replay();
     backend->download(result.data(), program->data(y), result.size());
-    backend->release(buffer);
     backend->synchronize();
   }
 };
@@ -288,6 +287,15 @@ TEST_F(EachCall, ThatLosesTheDeviceEndsEverything) {
       EXPECT_LE(std::count(calls.begin() + fake_runtime().failing_call + 1, calls.end(), "launch kernel"), 1);
     });
   }
+}
+
+// Destructors do it, so that it must not throw: the program would be ended in the middle of its message.
+TEST_F(FailingCalls, MemoryOfALostDeviceIsReleasedWithoutAWord) {
+  const auto backend = make_backend();
+  float* memory = backend->allocate(7);
+  fake_runtime().lost = true;
+  EXPECT_NO_THROW(backend->release(memory));
+  EXPECT_TRUE(fake_runtime().memory.empty());
 }
 
 // However little memory there is.
