@@ -12,6 +12,7 @@
 
 #include "engine/graph/gradient.h"
 #include "engine/graph/graph.h"
+#include "kernels/channel_order.h"
 
 namespace actmatch {
 
@@ -27,13 +28,17 @@ Precision precision_of(const std::string& name);  // throws kInvalidArgument
 struct MemoryReport {
   size_t arena_bytes = 0;    // activations, gradients and scratch, shared by lifetime
   size_t weight_bytes = 0;   // constants and parameters in the device's format
-  size_t exposed_bytes = 0;  // inputs, outputs, taps and their gradients in plain layout
+  size_t exposed_bytes = 0;  // inputs, outputs, taps and their gradients
 };
 
 struct CompileOptions {
   // Values the caller reads or writes: always present in plain layout at a fixed address. Graph inputs, graph outputs, parameters and
   // everything in `gradients` are exposed without being named.
   std::vector<ValueId> exposed;
+  // Of the exposed values those that the caller takes where the program itself has them, which saves a copy of each and of its gradient. In
+  // which order the channels of such a feature map lie is told by Program::order(). The gradient of a seed among them is no longer what
+  // the caller wrote once backward() has run: it is to be written before every run.
+  std::vector<ValueId> in_place;
   GradientRequest gradients;  // empty: forward only
   // The leading extents hold this many pictures' rows: whatever a backend chooses by the size of a batch it chooses by the share of one
   // picture, so that a picture gets the numbers that it gets alone, where the device can promise that.
@@ -45,10 +50,12 @@ struct CompileOptions {
 class Program {
  public:
   virtual ~Program() = default;
-  // Device addresses of exposed values and of seeded or wanted gradients; row-major fp32 in the graph's shape (NCHW), valid for the
-  // program's lifetime. Reading one is allowed after forward() (values) or backward() (gradients).
+  // Device addresses of exposed values and of seeded or wanted gradients; fp32, row-major in the graph's shape (NCHW) but for what order()
+  // says, valid for the program's lifetime. Reading one is allowed after forward() (values) or backward() (gradients).
   virtual float* data(ValueId value) = 0;
   virtual float* gradient(ValueId value) = 0;
+  // Of a feature map and of its gradient: kFirst is NCHW, kLast NHWC, which only values of CompileOptions::in_place may be.
+  virtual kernels::ChannelOrder order(ValueId) const { return kernels::ChannelOrder::kFirst; }
   virtual void forward() = 0;
   // Reads the seeds' gradients (all of them must have been written) and writes the wanted ones.
   virtual void backward() = 0;

@@ -79,14 +79,14 @@ TEST(Tiles, CandidatesEqualComposingEachMaskAnew) {
     const auto last = int32_t(g.count() - 1);
     const std::vector<int32_t> tiles{0, last, last / 2, 0, last}, offsets{0, 0, 1, 2, 5};
     std::vector<float> base(size_t(P * C * HW)), out(size_t(P * n * C * HW)), expected(base.size());
-    compose_ref(base.data(), x.data(), passes.data(), 1, P, C, HW);
+    compose_ref(base.data(), x.data(), passes.data(), ChannelOrder::kFirst, 1, P, C, HW);
     compose_candidates_ref(out.data(), base.data(), x.data(), passes.data(), tiles.data(), offsets.data(), g, n, P, C);
     for (int64_t j = 0; j < n; ++j) {
       std::vector<float> less = h;
       remove_tiles_ref(less.data(), tiles.data() + offsets[size_t(j)], offsets[size_t(j + 1)] - offsets[size_t(j)], g);
       auto anew = passes;
       for (auto& pass : anew) pass.mask = less.data();
-      compose_ref(expected.data(), x.data(), anew.data(), 1, P, C, HW);
+      compose_ref(expected.data(), x.data(), anew.data(), ChannelOrder::kFirst, 1, P, C, HW);
       for (int64_t p = 0; p < P; ++p) {
         const auto got = out.begin() + (p * n + j) * C * HW;
         EXPECT_TRUE(std::equal(got, got + C * HW, expected.begin() + p * C * HW)) << "candidate " << j << " pass " << p;  // bit for bit

@@ -53,15 +53,17 @@ class CudaKernels : public Kernels {
                               bool accumulate) override;
   void hard_mask(float* h, const float* s, const float* threshold, int64_t B, int64_t HW) override;
   void top_fraction_mask(float* h, float* threshold, const float* s, const float* area, int64_t B, int64_t HW) override;
-  void compose(float* out, const float* x, std::span<const Pass> passes, int64_t B, int64_t C, int64_t HW) override;
-  void compose_backward(float* dmask, const float* dout, const float* x, std::span<const Pass> passes, int64_t B, int64_t C, int64_t HW,
-                        bool accumulate) override;
+  void compose(float* out, const float* x, std::span<const Pass> passes, kernels::ChannelOrder order, int64_t B, int64_t C,
+               int64_t HW) override;
+  void compose_backward(float* dmask, const float* dout, const float* x, std::span<const Pass> passes, kernels::ChannelOrder order,
+                        int64_t B, int64_t C, int64_t HW, bool accumulate) override;
   void random_background(float* out, const kernels::BackgroundSpec& spec, kernels::RandomStream stream,
                          const kernels::BackgroundCursor* cursor, int64_t count) override;
-  void tap_prepare(float* prepared, float* constant, const float* reference, kernels::TapDistance kind, int64_t B, int64_t C,
-                   int64_t HW) override;
+  void tap_prepare(float* prepared, float* constant, const float* reference, kernels::TapDistance kind, kernels::ChannelOrder order,
+                   int64_t B, int64_t C, int64_t HW) override;
   void tap_distance(float* value, float* gradient, const float* current, const float* prepared, const float* constant, const float* weight,
-                    kernels::TapDistance kind, int64_t B, int64_t P, int64_t C, int64_t HW, bool accumulate) override;
+                    kernels::TapDistance kind, kernels::ChannelOrder order, int64_t B, int64_t P, int64_t C, int64_t HW,
+                    bool accumulate) override;
   void kl_logits(float* value, float* gradient, const float* z, const float* target, const float* weight, float temperature, int64_t B,
                  int64_t P, int64_t K, bool accumulate) override;
   void cross_entropy(float* value, float* gradient, const float* z, const int32_t* label, const float* weight, int64_t B, int64_t P,

@@ -28,6 +28,11 @@ CudaProgram::CudaProgram(const Graph& graph, const CompileOptions& options, cons
   });
   expose(graph, options, lowering, take,
          [&](const Slot& slot, const Tensor& value) { copy_to_device(engine.stream, slot.data, value.raw(), slot.bytes); });
+  for (ValueId id : options.in_place) {
+    const Slot* slot = lowering.exposed(id);
+    ACTMATCH_CHECK(slot, "what is taken in place is exposed");
+    if (slot->form.layout == Layout::kChannelsLast) channels_last_.insert(id);
+  }
   wait();
 }
 

@@ -2,6 +2,7 @@
 // profiling they wait for every step, which cannot be recorded.
 #pragma once
 
+#include <set>
 #include <vector>
 
 #include "engine/backend/cuda/cuda_lowering.h"
@@ -13,6 +14,9 @@ class CudaProgram : public SteppedProgram<Slot, Step> {
  public:
   CudaProgram(const Graph& graph, const CompileOptions& options, const Engine& engine, WeightCache& weights);
 
+  kernels::ChannelOrder order(ValueId value) const override {
+    return channels_last_.count(value) > 0 ? kernels::ChannelOrder::kLast : kernels::ChannelOrder::kFirst;
+  }
   void forward() override;
   void backward() override;
 
@@ -23,6 +27,7 @@ class CudaProgram : public SteppedProgram<Slot, Step> {
   const Engine& engine_;
   GradientSchedule schedule_;
   std::vector<DeviceMemory> memory_;
+  std::set<ValueId> channels_last_;
 };
 
 }  // namespace actmatch::cuda
