@@ -31,6 +31,13 @@ struct MemoryReport {
   size_t exposed_bytes = 0;  // inputs, outputs, taps and their gradients
 };
 
+// What the engine holds of a device's memory, in bytes that it has asked for: programs, buffers, weights and scratch. What NVIDIA's
+// libraries, the runtime and recorded graphs take is not among them.
+struct HeldMemory {
+  size_t now = 0;
+  size_t peak = 0;  // the most since restart_peak()
+};
+
 struct CompileOptions {
   // Values the caller reads or writes: always present in plain layout at a fixed address. Graph inputs, graph outputs, parameters and
   // everything in `gradients` are exposed without being named.
@@ -108,6 +115,9 @@ class Backend {
   virtual Precision precision() const = 0;
   // Bytes that may still be allocated; 0 where the device does not tell.
   virtual size_t free_memory() const = 0;
+  // Zeros where the device does not count.
+  virtual HeldMemory held_memory() const { return {}; }
+  virtual void restart_peak() {}
   // Images in a forward pass that keep the device busy without filling its memory; a power of two.
   virtual int64_t preferred_batch() const { return 16; }
   // Bytes that an operator may read and write in a pass before memory slows it down, so that fewer images at once are quicker; 0: it

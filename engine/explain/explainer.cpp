@@ -129,6 +129,8 @@ std::vector<Explainer::Outcome> Explainer::explain_batch(std::span<const Explain
     outcomes[i].seconds = seconds_since(start);
   }
   const ClassifierShape& shape = classifier_.shape();
+  Backend& backend = classifier_.backend();
+  backend.restart_peak();
   for (int64_t instance = 0; instance < std::max<int64_t>(1, settings.instances) && !tasks.empty(); ++instance) {
     const Problem& first = tasks[0].problem;
     if (!sets_ || !sets_->serves(first.backgrounds, first.image_index, first.criterion.backgrounds))
@@ -169,6 +171,9 @@ std::vector<Explainer::Outcome> Explainer::explain_batch(std::span<const Explain
     }
     tasks = std::move(next);
   }
+  if (const size_t peak = backend.held_memory().peak; peak > 0)
+    for (Outcome& outcome : outcomes)
+      for (Explanation& e : outcome.instances) e.memory_bytes = peak / inputs.size();
   return outcomes;
 }
 

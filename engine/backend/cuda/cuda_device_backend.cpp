@@ -11,9 +11,9 @@ Stream::~Stream() { cudaStreamDestroy(stream_); }
 
 DeviceBackend::DeviceBackend(DeviceBackendParts parts)
     : parts_(std::move(parts)),
-      engine_{parts_.stream->get(), parts_.precision, parts_.convolutions.get(), parts_.products.get()},
-      weights_(engine_.stream),
-      kernels_(engine_.stream) {}
+      engine_{parts_.stream->get(), parts_.precision, parts_.convolutions.get(), parts_.products.get(), std::make_shared<MemoryCount>()},
+      weights_(engine_.stream, engine_.memory),
+      kernels_(engine_.stream, engine_.memory) {}
 
 // What is freed below may still be in use.
 DeviceBackend::~DeviceBackend() {
@@ -35,7 +35,7 @@ std::unique_ptr<Program> DeviceBackend::compile(const Graph& graph, const Compil
 
 float* DeviceBackend::allocate(size_t count) {
   use_device();
-  DeviceMemory memory(std::max<size_t>(count, 1) * sizeof(float));
+  DeviceMemory memory(std::max<size_t>(count, 1) * sizeof(float), engine_.memory);
   fill_zero(engine_.stream, memory.data(), memory.bytes());
   auto* address = static_cast<float*>(memory.data());
   memory_.emplace(address, std::move(memory));

@@ -9,10 +9,6 @@ namespace actmatch::cuda {
 
 namespace launch = kernels::cuda;
 
-GrowingScratch::~GrowingScratch() {
-  for (void* block : blocks_) cudaFree(block);
-}
-
 void* GrowingScratch::get(size_t bytes, bool capturing) {
   if (bytes == 0) return nullptr;
   if (bytes > size_) {
@@ -21,12 +17,10 @@ void* GrowingScratch::get(size_t bytes, bool capturing) {
                                             " bytes of scratch and there are " + std::to_string(size_) +
                                             "; run the step once before it is recorded");
     const size_t wanted = std::max(bytes, 2 * size_);
-    void* block = nullptr;
-    ACTMATCH_CUDA(cudaMalloc(&block, wanted));
-    blocks_.push_back(block);
+    blocks_.emplace_back(wanted, count_);
     size_ = wanted;
   }
-  return blocks_.back();
+  return blocks_.back().data();
 }
 
 void CudaKernels::fill(float* x, float value, int64_t count) { ACTMATCH_CUDA(launch::fill(stream_, x, value, count)); }

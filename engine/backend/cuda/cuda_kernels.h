@@ -6,6 +6,7 @@
 #include <memory>
 #include <vector>
 
+#include "engine/backend/cuda/cuda_memory.h"
 #include "engine/backend/kernels.h"
 
 namespace actmatch::cuda {
@@ -14,23 +15,21 @@ namespace actmatch::cuda {
 // still name it; sizes double at least, so that this is never more than the block in use.
 class GrowingScratch {
  public:
-  GrowingScratch() = default;
-  GrowingScratch(const GrowingScratch&) = delete;
-  GrowingScratch& operator=(const GrowingScratch&) = delete;
-  ~GrowingScratch();
+  explicit GrowingScratch(std::shared_ptr<MemoryCount> count = nullptr) : count_(std::move(count)) {}
   // At least `bytes`, aligned for any type; null for 0. Throws kInternal where it would have to grow while `capturing`, kOutOfMemory where
   // there is no memory.
   void* get(size_t bytes, bool capturing);
   size_t bytes() const { return size_; }
 
  private:
-  std::vector<void*> blocks_;
+  std::shared_ptr<MemoryCount> count_;
+  std::vector<DeviceMemory> blocks_;
   size_t size_ = 0;
 };
 
 class CudaKernels : public Kernels {
  public:
-  explicit CudaKernels(cudaStream_t stream) : stream_(stream) {}
+  explicit CudaKernels(cudaStream_t stream, std::shared_ptr<MemoryCount> count = nullptr) : stream_(stream), scratch_(std::move(count)) {}
 
   // Between the begin and the end of a capture nothing can be allocated. The same work must have run before it, uncaptured.
   void set_capturing(bool capturing) { capturing_ = capturing; }

@@ -189,7 +189,7 @@ Slot* Lowering::new_slot(std::string name, const Shape& shape, Form form) {
 
 Slot* Lowering::table_of(const std::string& what, const void* bytes, size_t size) {
   Slot* slot = new_slot(node_->name + "." + what, {static_cast<int64_t>(size)}, {Layout::kRows, Store::kBool});
-  auto memory = std::make_shared<DeviceMemory>(std::max<size_t>(size, 1));
+  auto memory = std::make_shared<DeviceMemory>(std::max<size_t>(size, 1), engine_.memory);
   copy_to_device(engine_.stream, memory->data(), bytes, size);
   slot->constant = std::move(memory);
   slot->persistent = true;

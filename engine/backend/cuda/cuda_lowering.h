@@ -25,6 +25,7 @@ struct Engine {
   Precision precision = Precision::kF32;
   ConvLibrary* convolutions = nullptr;
   MatMulLibrary* products = nullptr;
+  std::shared_ptr<MemoryCount> memory;  // counts what is allocated; may be null
 
   Store store() const { return precision == Precision::kBf16 ? Store::kBf16 : Store::kF32; }
   ConvPrecision library_precision() const {

@@ -38,7 +38,7 @@ CudaProgram::CudaProgram(const Graph& graph, const CompileOptions& options, cons
 
 // Filled with zeros: what is exposed must not show what was there before.
 std::byte* CudaProgram::allocate(size_t bytes) {
-  memory_.emplace_back(bytes);
+  memory_.emplace_back(bytes, engine_.memory);
   fill_zero(engine_.stream, memory_.back().data(), bytes);
   return static_cast<std::byte*>(memory_.back().data());
 }

@@ -110,6 +110,8 @@ TEST_F(DeviceExplain, ClaimsHoldOnTheCpu) {
     const double close = tested_backend().precision() != Precision::kF32 ? 0.03 : 1e-4;
     EXPECT_NEAR(e.p_e, scores[static_cast<size_t>(outcome.label)], close);
     EXPECT_EQ(std::max_element(scores.begin(), scores.end()) - scores.begin(), outcome.label);
+    EXPECT_EQ(e.memory_bytes, tested_backend().held_memory().peak) << "the only picture: its share is all of it";
+    EXPECT_GT(e.memory_bytes, 0u);
   }
 }
 
