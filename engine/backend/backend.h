@@ -129,6 +129,9 @@ class Backend {
   virtual std::unique_ptr<Readback> make_readback(const float* device, size_t count) = 0;
   virtual void synchronize() = 0;             // waits until everything issued is done; where errors of the device show
   virtual void set_threads(int threads) = 0;  // 0: as many as the environment allows
+  // Through TraceRange (trace_range.h). Ranges of a thread nest; any thread may have them. `name` is a literal.
+  virtual void begin_range(const char* name) { static_cast<void>(name); }
+  virtual void end_range() {}
 };
 
 std::unique_ptr<Backend> make_cpu_backend(int threads);

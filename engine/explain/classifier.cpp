@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cmath>
 
+#include "engine/backend/trace_range.h"
 #include "engine/core/error.h"
 #include "engine/explain/tap_nodes.h"
 
@@ -149,6 +150,7 @@ void Classifier::logits_of(float* out, int64_t n, const std::function<void(float
     int64_t count = max_batch_;
     while (count > left) count /= 2;
     Training& t = forward_program(count);
+    const TraceRange range(backend_, "classifier, forward only");
     fill(t.program->data(t.ends.input), first, count);
     t.program->forward();
     backend_.download(out + first * shape_.classes, t.program->data(t.ends.logits), static_cast<size_t>(count * shape_.classes));

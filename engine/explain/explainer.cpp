@@ -4,6 +4,7 @@
 #include <chrono>
 #include <cmath>
 
+#include "engine/backend/trace_range.h"
 #include "engine/core/error.h"
 
 namespace actmatch {
@@ -100,6 +101,7 @@ Explanation Explainer::conclude(Task& task, const SoftMap& found, const ExplainS
     if (!problem.allowed.empty())
       for (size_t i = 0; i < candidates[0].size(); ++i) candidates[0][i] &= problem.allowed[i];
   }
+  const TraceRange range(classifier_.backend(), "pruning and checks");
   PruneResult pruned = prune_mask(checker, problem, classifier_.shape(), found.logits, candidates, settings.prune, [&](double area) {
     return !progress || progress({"prune", instance, {}, area, task.picture});
   });

@@ -4,6 +4,7 @@
 #include <bit>
 #include <cmath>
 
+#include "engine/backend/trace_range.h"
 #include "engine/core/error.h"
 #include "engine/explain/blur.h"
 #include "engine/explain/feasibility.h"
@@ -224,6 +225,7 @@ void OptimisationStep::upload(std::span<const Problem> problems, std::span<const
 // phi(x), once.
 void OptimisationStep::prepare_taps(std::span<const Problem> problems) {
   if (taps_.empty()) return;
+  const TraceRange range(backend_, "activations of the picture");
   std::vector<float> x(static_cast<size_t>(C_ * HW_));
   for (int64_t b = 0; b < batch_; ++b) {
     const Problem& p = problems[std::min(static_cast<size_t>(b), problems.size() - 1)];
@@ -245,10 +247,13 @@ void OptimisationStep::prepare_taps(std::span<const Problem> problems) {
 void OptimisationStep::run() {
   const bool soft = step_ < soft_steps_;
   std::unique_ptr<Recording>& recording = soft ? soft_recording_ : hard_recording_;
-  if (recording)
+  if (recording) {
+    const TraceRange range(backend_, "step");
     recording->replay();
-  else
+  } else {
+    const TraceRange range(backend_, "step, run and recorded");
     recording = backend_.record([this, soft] { body(soft); });
+  }
   classifier_.count_images(passes_ * batch_);
   ++step_;
 }

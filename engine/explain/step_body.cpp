@@ -1,4 +1,5 @@
-// What a step does, part by part. It runs as it stands, and it is what a recording replays.
+// What a step does, part by part; each has its name in a profiler. It runs as it stands, and it is what a recording replays.
+#include "engine/backend/trace_range.h"
 #include "engine/explain/step.h"
 #include "kernels/regulariser.h"
 
@@ -10,7 +11,10 @@ using kernels::RandomStream;
 void OptimisationStep::body(bool soft, bool train) {
   forward_to_masks();
   const std::vector<Kernels::Pass> passes = compose(soft);
-  net_.program->forward();
+  {
+    const TraceRange range(backend_, "classifier forward");
+    net_.program->forward();
+  }
   logit_losses();
   tap_losses();
   if (train) back_to_masks(passes);
@@ -24,7 +28,11 @@ void OptimisationStep::body(bool soft, bool train) {
 }
 
 void OptimisationStep::forward_to_masks() {
-  generator_->program().forward();
+  {
+    const TraceRange range(backend_, "generator forward");
+    generator_->program().forward();
+  }
+  const TraceRange range(backend_, "masks");
   const float* s = generator_->logits();
   if (recipe_.area.enabled)
     k_.top_fraction_mask(hard_.data(), threshold_.data(), s, area_.data(), batch_, HW_);
@@ -34,6 +42,7 @@ void OptimisationStep::forward_to_masks() {
 }
 
 std::vector<Kernels::Pass> OptimisationStep::compose(bool soft) {
+  const TraceRange range(backend_, "compose");
   const float* shown = soft ? soft_.data() : hard_.data();
   if (random_ > 0) k_.random_background(backgrounds_.data(), frozen_.backgrounds, RandomStream::kOptimise, cursor_.data(), random_);
   std::vector<Kernels::Pass> passes{{false, BackgroundLayout::kColourPerItem, shown, colour_.data()}};
@@ -45,6 +54,7 @@ std::vector<Kernels::Pass> OptimisationStep::compose(bool soft) {
 }
 
 void OptimisationStep::logit_losses() {
+  const TraceRange range(backend_, "losses of the logits");
   const int64_t B = batch_, R = robust_;
   const LossWeights& w = recipe_.weights;
   const int32_t* y = label_.data();
@@ -75,6 +85,7 @@ void OptimisationStep::logit_losses() {
 // Only the pass on b0 is matched. The rows of the others are zero, which the backward pass of the step before has changed.
 void OptimisationStep::tap_losses() {
   if (taps_.empty()) return;
+  const TraceRange range(backend_, "losses of the activations");
   for (size_t i = 0; i < taps_.size(); ++i) {
     const Tap& tap = taps_[i];
     const Classifier::TapView& v = tap.view;
@@ -87,17 +98,23 @@ void OptimisationStep::tap_losses() {
 }
 
 void OptimisationStep::back_to_masks(std::span<const Kernels::Pass> passes) {
-  net_.program->backward();
+  {
+    const TraceRange range(backend_, "classifier backward");
+    net_.program->backward();
+  }
+  const TraceRange range(backend_, "compose backward");
   k_.compose_backward(d_mask_.data(), net_.program->gradient(net_.ends.input), x_.data(), passes, net_.program->order(net_.ends.input),
                       batch_, C_, HW_, false);
 }
 
 void OptimisationStep::regularise(bool train) {
+  const TraceRange range(backend_, "regulariser");
   k_.mask_regulariser(regulariser_.data(), d_mask_.data(), soft_.data(), regulariser_weight_.data(), recipe_.tv_neighbours, batch_, H_, W_,
                       train);
 }
 
 void OptimisationStep::back_to_generator() {
+  const TraceRange range(backend_, "mask and generator backward");
   float* ds = generator_->logits_gradient();
   k_.mask_activate_backward(ds, d_mask_.data(), soft_.data(), inverse_temperature_.data(), batch_, HW_, false);
   const auto smooth = [&](float* map, int64_t H, int64_t W) {
@@ -115,6 +132,7 @@ void OptimisationStep::back_to_generator() {
 }
 
 void OptimisationStep::optimise() {
+  const TraceRange range(backend_, "optimiser");
   kernels::AdamOptions adam;
   adam.beta1 = recipe_.beta1;
   adam.beta2 = recipe_.beta2;
@@ -126,6 +144,7 @@ void OptimisationStep::optimise() {
 
 // Does the hard mask of this step keep the label?
 void OptimisationStep::control(bool soft) {
+  const TraceRange range(backend_, "controller");
   k_.class_scores(top_.data(), p_label_.data(), net_.program->data(net_.ends.logits), label_.data(), batch_, 1 + robust_, K_);
   const kernels::AreaControl control{recipe_.area.shrink, recipe_.area.grow, fall_steps_, robust_, frozen_.needed, !soft};
   k_.area_control(state_.data(), area_.data(), best_.data(), outcome_.data(), hard_.data(), top_.data(), p_label_.data(), label_.data(),
@@ -133,6 +152,7 @@ void OptimisationStep::control(bool soft) {
 }
 
 void OptimisationStep::trace() {
+  const TraceRange range(backend_, "trace");
   const LossWeights& w = recipe_.weights;
   kernels::StepTerms<float> terms;
   terms.act = act_.data(), terms.act_weight = act_weight_.data(), terms.taps = static_cast<int64_t>(taps_.size());

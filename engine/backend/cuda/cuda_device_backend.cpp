@@ -4,6 +4,11 @@
 #include "engine/backend/cuda/cuda_recording.h"
 #include "engine/core/error.h"
 
+#if __has_include(<nvtx3/nvToolsExt.h>) && !defined(ACTMATCH_SIMT)
+#include <nvtx3/nvToolsExt.h>
+#define ACTMATCH_HAVE_NVTX
+#endif
+
 namespace actmatch::cuda {
 
 Stream::Stream() { ACTMATCH_CUDA(cudaStreamCreateWithFlags(&stream_, cudaStreamNonBlocking)); }
@@ -80,5 +85,13 @@ void DeviceBackend::synchronize() {
   use_device();
   ACTMATCH_CUDA(cudaStreamSynchronize(engine_.stream));
 }
+
+#if defined(ACTMATCH_HAVE_NVTX)
+void DeviceBackend::begin_range(const char* name) { nvtxRangePushA(name); }
+void DeviceBackend::end_range() { nvtxRangePop(); }
+#else
+void DeviceBackend::begin_range(const char*) {}
+void DeviceBackend::end_range() {}
+#endif
 
 }  // namespace actmatch::cuda

@@ -65,6 +65,8 @@ class DeviceBackend : public Backend {
   std::unique_ptr<Readback> make_readback(const float* device, size_t count) override;
   void synchronize() override;
   void set_threads(int) override {}  // the host does no work to speak of
+  void begin_range(const char* name) override;
+  void end_range() override;
 
  private:
   void use_device() const;  // the runtime's current device belongs to the thread

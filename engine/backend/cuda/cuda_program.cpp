@@ -3,7 +3,6 @@
 #include <map>
 
 #include "engine/backend/cuda/cuda_memory.h"
-#include "engine/backend/cuda/trace_range.h"
 
 namespace actmatch::cuda {
 
@@ -46,12 +45,10 @@ std::byte* CudaProgram::allocate(size_t bytes) {
 void CudaProgram::wait() const { ACTMATCH_CUDA(cudaStreamSynchronize(engine_.stream)); }
 
 void CudaProgram::forward() {
-  const TraceRange range("network forward");
   run_forward([this] { wait(); });
 }
 
 void CudaProgram::backward() {
-  const TraceRange range("network backward");
   run_backward([this] { wait(); });
 }
 
