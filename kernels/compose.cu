@@ -1,4 +1,5 @@
-// One thread a pixel of an image: it serves all passes and channels, so that x and the mask are read from memory once.
+// One thread a pixel of an image: it serves all passes and channels, so that x and the mask are read from memory once. With the channels
+// last a thread's values of a pass lie together, and those of a warp in one run.
 #include "kernels/common/launch.cuh"
 #include "kernels/common/passes.cuh"
 #include "kernels/cuda.h"
@@ -6,27 +7,33 @@
 namespace actmatch::kernels::cuda {
 namespace {
 
-__global__ void compose_kernel(float* out, const float* x, Passes passes, int64_t B, int64_t C, int64_t HW) {
+// Where channel c of pixel i of a composed image is.
+__device__ __forceinline__ int64_t place_of(ChannelOrder order, int64_t c, int64_t i, int64_t C, int64_t HW) {
+  return order == ChannelOrder::kFirst ? c * HW + i : i * C + c;
+}
+
+__global__ void compose_kernel(float* out, const float* x, Passes passes, ChannelOrder order, int64_t B, int64_t C, int64_t HW) {
   const int64_t i = flat_index(), b = blockIdx.y;
   if (i >= HW) return;
   for (int64_t p = 0; p < passes.count; ++p) {
     const ComposePass<float>& pass = passes.pass[p];
     const float mask = pass.mask[b * HW + i], keep = pass.complement ? 1.0f - mask : mask, rest = pass.complement ? mask : 1.0f - mask;
-    for (int64_t c = 0; c < C; ++c) {
-      out[(((passes.first + p) * B + b) * C + c) * HW + i] = keep * x[(b * C + c) * HW + i] + rest * background_at(pass, b, c, i, C, HW);
-    }
+    float* image = out + ((passes.first + p) * B + b) * C * HW;
+    for (int64_t c = 0; c < C; ++c)
+      image[place_of(order, c, i, C, HW)] = keep * x[(b * C + c) * HW + i] + rest * background_at(pass, b, c, i, C, HW);
   }
 }
 
-__global__ void compose_backward_kernel(float* dmask, const float* dout, const float* x, Passes passes, int64_t B, int64_t C, int64_t HW,
-                                        bool accumulate) {
+__global__ void compose_backward_kernel(float* dmask, const float* dout, const float* x, Passes passes, ChannelOrder order, int64_t B,
+                                        int64_t C, int64_t HW, bool accumulate) {
   const int64_t i = flat_index(), b = blockIdx.y;
   if (i >= HW) return;
   float sum = accumulate ? dmask[b * HW + i] : 0.0f;
   for (int64_t p = 0; p < passes.count; ++p) {
     const ComposePass<float>& pass = passes.pass[p];
+    const float* image = dout + ((passes.first + p) * B + b) * C * HW;
     for (int64_t c = 0; c < C; ++c) {
-      const float d = dout[(((passes.first + p) * B + b) * C + c) * HW + i];
+      const float d = image[place_of(order, c, i, C, HW)];
       const float term = d * (x[(b * C + c) * HW + i] - background_at(pass, b, c, i, C, HW));
       sum += pass.complement ? -term : term;
     }
@@ -36,18 +43,18 @@ __global__ void compose_backward_kernel(float* dmask, const float* dout, const f
 
 }  // namespace
 
-cudaError_t compose(cudaStream_t stream, float* out, const float* x, const ComposePass<float>* passes, int64_t B, int64_t P, int64_t C,
-                    int64_t HW) {
+cudaError_t compose(cudaStream_t stream, float* out, const float* x, const ComposePass<float>* passes, ChannelOrder order, int64_t B,
+                    int64_t P, int64_t C, int64_t HW) {
   return in_chunks(passes, P, [&](const Passes& chunk) {
-    return launch(stream, compose_kernel, grid_of(ceil_div(HW, kThreads), B), kThreads, out, x, chunk, B, C, HW);
+    return launch(stream, compose_kernel, grid_of(ceil_div(HW, kThreads), B), kThreads, out, x, chunk, order, B, C, HW);
   });
 }
 
 cudaError_t compose_backward(cudaStream_t stream, float* dmask, const float* dout, const float* x, const ComposePass<float>* passes,
-                             int64_t B, int64_t P, int64_t C, int64_t HW, bool accumulate) {
+                             ChannelOrder order, int64_t B, int64_t P, int64_t C, int64_t HW, bool accumulate) {
   if (P == 0) return accumulate ? cudaSuccess : fill(stream, dmask, 0.0f, B * HW);
   return in_chunks(passes, P, [&](const Passes& chunk) {
-    return launch(stream, compose_backward_kernel, grid_of(ceil_div(HW, kThreads), B), kThreads, dmask, dout, x, chunk, B, C, HW,
+    return launch(stream, compose_backward_kernel, grid_of(ceil_div(HW, kThreads), B), kThreads, dmask, dout, x, chunk, order, B, C, HW,
                   accumulate || chunk.first > 0);
   });
 }

@@ -52,10 +52,10 @@ cudaError_t top_fraction_mask(cudaStream_t stream, float* h, float* threshold, c
 // `passes` is a host array of P entries, read before the call returns; the pointers in it are device memory. Up to kComposePasses of them
 // go in one launch, more in several.
 inline constexpr int64_t kComposePasses = 32;
-cudaError_t compose(cudaStream_t stream, float* out, const float* x, const ComposePass<float>* passes, int64_t B, int64_t P, int64_t C,
-                    int64_t HW);
+cudaError_t compose(cudaStream_t stream, float* out, const float* x, const ComposePass<float>* passes, ChannelOrder order, int64_t B,
+                    int64_t P, int64_t C, int64_t HW);
 cudaError_t compose_backward(cudaStream_t stream, float* dmask, const float* dout, const float* x, const ComposePass<float>* passes,
-                             int64_t B, int64_t P, int64_t C, int64_t HW, bool accumulate);
+                             ChannelOrder order, int64_t B, int64_t P, int64_t C, int64_t HW, bool accumulate);
 
 // random_background.h; `spec` is read on the host, `cursor` (one) on the device: backgrounds first .. first + count - 1 of `image`.
 // The numbers agree with the CPU's to about 1e-14 before they are rounded to float: almost always the same bits.
@@ -64,12 +64,12 @@ cudaError_t random_background(cudaStream_t stream, float* out, const BackgroundS
 
 // tap_distance.h
 size_t tap_prepare_scratch_bytes(TapDistance kind, int64_t B, int64_t C, int64_t HW);
-cudaError_t tap_prepare(cudaStream_t stream, float* prepared, float* constant, const float* reference, TapDistance kind, int64_t B,
-                        int64_t C, int64_t HW, void* scratch);
+cudaError_t tap_prepare(cudaStream_t stream, float* prepared, float* constant, const float* reference, TapDistance kind, ChannelOrder order,
+                        int64_t B, int64_t C, int64_t HW, void* scratch);
 size_t tap_distance_scratch_bytes(TapDistance kind, int64_t B, int64_t P, int64_t C, int64_t HW);
 cudaError_t tap_distance(cudaStream_t stream, float* value, float* gradient, const float* current, const float* prepared,
-                         const float* constant, const float* weight, TapDistance kind, int64_t B, int64_t P, int64_t C, int64_t HW,
-                         bool accumulate, void* scratch);
+                         const float* constant, const float* weight, TapDistance kind, ChannelOrder order, int64_t B, int64_t P, int64_t C,
+                         int64_t HW, bool accumulate, void* scratch);
 
 // logit_loss.h
 cudaError_t kl_logits(cudaStream_t stream, float* value, float* gradient, const float* z, const float* target, const float* weight,

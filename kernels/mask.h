@@ -7,12 +7,14 @@
 //
 // A step runs P passes over B images as one classifier batch [P*B, C, HW], image n = p*B + b (all images of pass 0 first).
 // Straight-through estimation: the forward pass composes with h, and compose_backward gives the gradient to m as if it had been m.
-// Everything is row-major; HW is the number of pixels. Bound by memory traffic, apart from the sigmoid's exponential.
+// Everything is row-major but the composed images, whose channels may come last; HW is the number of pixels. Bound by memory traffic, apart
+// from the sigmoid's exponential.
 #pragma once
 
 #include <cmath>
 #include <cstdint>
 
+#include "kernels/channel_order.h"
 #include "kernels/host_device.h"
 
 namespace actmatch::kernels {
@@ -60,14 +62,15 @@ struct ComposePass {
   const T* background = nullptr;  // in network units, shape by `layout`
 };
 
-// out [P*B, C, HW] from x [B, C, HW]. `passes` is a host array of P entries.
+// out [P*B, C, HW], with its channels in the order given, from x [B, C, HW], whose channels come first as those of backgrounds do.
+// `passes` is a host array of P entries.
 template <class T>
-void compose_ref(T* out, const T* x, const ComposePass<T>* passes, int64_t B, int64_t P, int64_t C, int64_t HW);
+void compose_ref(T* out, const T* x, const ComposePass<T>* passes, ChannelOrder order, int64_t B, int64_t P, int64_t C, int64_t HW);
 
 // dmask [B, HW] = (or +=) sum over p and c of sign_p * dout[p*B+b, c] * (x[b, c] - background), sign +1 for an explanation and -1 for a
-// complement. All passes add to the one dmask, in order of p, then c.
+// complement. All passes add to the one dmask, in order of p, then c. `order`: of the channels of dout.
 template <class T>
-void compose_backward_ref(T* dmask, const T* dout, const T* x, const ComposePass<T>* passes, int64_t B, int64_t P, int64_t C, int64_t HW,
-                          bool accumulate);
+void compose_backward_ref(T* dmask, const T* dout, const T* x, const ComposePass<T>* passes, ChannelOrder order, int64_t B, int64_t P,
+                          int64_t C, int64_t HW, bool accumulate);
 
 }  // namespace actmatch::kernels

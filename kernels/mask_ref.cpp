@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <type_traits>
 
 #include "kernels/top_select.h"
 #include "kernels/vector_math.h"
@@ -83,80 +84,92 @@ struct ChannelBackground {
   T colour = 0;
 };
 
+// A channel of an image in either order; the step between its positions is a constant where it is 1, so that loops over it vectorise.
+template <class T, class Run>
+void with_channel(T* image, ChannelOrder order, int64_t c, int64_t C, int64_t HW, Run run) {
+  if (order == ChannelOrder::kFirst)
+    run(image + c * HW, std::integral_constant<int64_t, 1>());
+  else
+    run(image + c, C);
+}
+
 // Written as a choice of weights, so that a mask of exactly 0 or 1 copies a source bit for bit.
-template <class T, class Background>
-void compose_row(T* out, const T* x, const T* mask, Background background, int64_t HW, bool complement) {
+template <class T, class Step, class Background>
+void compose_row(T* out, Step step, const T* x, const T* mask, Background background, int64_t HW, bool complement) {
   if (complement) {
-    for (int64_t i = 0; i < HW; ++i) out[i] = (T(1) - mask[i]) * x[i] + mask[i] * background(i);
+    for (int64_t i = 0; i < HW; ++i) out[i * step] = (T(1) - mask[i]) * x[i] + mask[i] * background(i);
   } else {
-    for (int64_t i = 0; i < HW; ++i) out[i] = mask[i] * x[i] + (T(1) - mask[i]) * background(i);
+    for (int64_t i = 0; i < HW; ++i) out[i * step] = mask[i] * x[i] + (T(1) - mask[i]) * background(i);
   }
 }
 
-template <class T, class Background>
-void gather_row(T* dmask, const T* dout, const T* x, Background background, int64_t HW, bool complement) {
+template <class T, class Step, class Background>
+void gather_row(T* dmask, const T* dout, Step step, const T* x, Background background, int64_t HW, bool complement) {
   if (complement) {
-    for (int64_t i = 0; i < HW; ++i) dmask[i] -= dout[i] * (x[i] - background(i));
+    for (int64_t i = 0; i < HW; ++i) dmask[i] -= dout[i * step] * (x[i] - background(i));
   } else {
-    for (int64_t i = 0; i < HW; ++i) dmask[i] += dout[i] * (x[i] - background(i));
+    for (int64_t i = 0; i < HW; ++i) dmask[i] += dout[i * step] * (x[i] - background(i));
   }
 }
 
 }  // namespace
 
 template <class T>
-void compose_ref(T* out, const T* x, const ComposePass<T>* passes, int64_t B, int64_t P, int64_t C, int64_t HW) {
+void compose_ref(T* out, const T* x, const ComposePass<T>* passes, ChannelOrder order, int64_t B, int64_t P, int64_t C, int64_t HW) {
   for (int64_t p = 0; p < P; ++p) {
     const ComposePass<T>& pass = passes[p];
     for (int64_t b = 0; b < B; ++b) {
       for (int64_t c = 0; c < C; ++c) {
         const ChannelBackground<T> background(pass, b, c, C, HW);
-        T* out_row = out + ((p * B + b) * C + c) * HW;
         const T* x_row = x + (b * C + c) * HW;
         const T* mask_row = pass.mask + b * HW;
-        if (background.values) {
-          compose_row(
-              out_row, x_row, mask_row, [v = background.values](int64_t i) { return v[i]; }, HW, pass.complement);
-        } else {
-          compose_row(
-              out_row, x_row, mask_row, [v = background.colour](int64_t) { return v; }, HW, pass.complement);
-        }
+        with_channel(out + (p * B + b) * C * HW, order, c, C, HW, [&](T* out_row, auto step) {
+          if (background.values) {
+            compose_row(
+                out_row, step, x_row, mask_row, [v = background.values](int64_t i) { return v[i]; }, HW, pass.complement);
+          } else {
+            compose_row(
+                out_row, step, x_row, mask_row, [v = background.colour](int64_t) { return v; }, HW, pass.complement);
+          }
+        });
       }
     }
   }
 }
 
 template <class T>
-void compose_backward_ref(T* dmask, const T* dout, const T* x, const ComposePass<T>* passes, int64_t B, int64_t P, int64_t C, int64_t HW,
-                          bool accumulate) {
+void compose_backward_ref(T* dmask, const T* dout, const T* x, const ComposePass<T>* passes, ChannelOrder order, int64_t B, int64_t P,
+                          int64_t C, int64_t HW, bool accumulate) {
   if (!accumulate) std::fill_n(dmask, B * HW, T(0));
   for (int64_t p = 0; p < P; ++p) {
     const ComposePass<T>& pass = passes[p];
     for (int64_t b = 0; b < B; ++b) {
       for (int64_t c = 0; c < C; ++c) {
         const ChannelBackground<T> background(pass, b, c, C, HW);
-        const T* dout_row = dout + ((p * B + b) * C + c) * HW;
         const T* x_row = x + (b * C + c) * HW;
         T* dmask_row = dmask + b * HW;
-        if (background.values) {
-          gather_row(
-              dmask_row, dout_row, x_row, [v = background.values](int64_t i) { return v[i]; }, HW, pass.complement);
-        } else {
-          gather_row(
-              dmask_row, dout_row, x_row, [v = background.colour](int64_t) { return v; }, HW, pass.complement);
-        }
+        with_channel(dout + (p * B + b) * C * HW, order, c, C, HW, [&](const T* dout_row, auto step) {
+          if (background.values) {
+            gather_row(
+                dmask_row, dout_row, step, x_row, [v = background.values](int64_t i) { return v[i]; }, HW, pass.complement);
+          } else {
+            gather_row(
+                dmask_row, dout_row, step, x_row, [v = background.colour](int64_t) { return v; }, HW, pass.complement);
+          }
+        });
       }
     }
   }
 }
 
-#define ACTMATCH_INSTANTIATE(T)                                                                          \
-  template void mask_activate_ref<T>(T*, const T*, const T*, const T*, int64_t, int64_t);                \
-  template void mask_activate_backward_ref<T>(T*, const T*, const T*, const T*, int64_t, int64_t, bool); \
-  template void hard_mask_ref<T>(T*, const T*, const T*, int64_t, int64_t);                              \
-  template void top_fraction_mask_ref<T>(T*, T*, const T*, const T*, int64_t, int64_t);                  \
-  template void compose_ref<T>(T*, const T*, const ComposePass<T>*, int64_t, int64_t, int64_t, int64_t); \
-  template void compose_backward_ref<T>(T*, const T*, const T*, const ComposePass<T>*, int64_t, int64_t, int64_t, int64_t, bool);
+#define ACTMATCH_INSTANTIATE(T)                                                                                                          \
+  template void mask_activate_ref<T>(T*, const T*, const T*, const T*, int64_t, int64_t);                                                \
+  template void mask_activate_backward_ref<T>(T*, const T*, const T*, const T*, int64_t, int64_t, bool);                                 \
+  template void hard_mask_ref<T>(T*, const T*, const T*, int64_t, int64_t);                                                              \
+  template void top_fraction_mask_ref<T>(T*, T*, const T*, const T*, int64_t, int64_t);                                                  \
+  template void compose_ref<T>(T*, const T*, const ComposePass<T>*, ChannelOrder, int64_t, int64_t, int64_t, int64_t);                   \
+  template void compose_backward_ref<T>(T*, const T*, const T*, const ComposePass<T>*, ChannelOrder, int64_t, int64_t, int64_t, int64_t, \
+                                        bool);
 ACTMATCH_INSTANTIATE(float)
 ACTMATCH_INSTANTIATE(double)
 #undef ACTMATCH_INSTANTIATE

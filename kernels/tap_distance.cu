@@ -40,14 +40,7 @@ __global__ void __launch_bounds__(kThreads) tap_value_kernel(float* value, const
 }
 
 int64_t partials_of(TapDistance kind, const TapShape& shape) {
-  switch (kind) {
-    case TapDistance::kKlChannels:
-    case TapDistance::kCosine: return tap_column_partials(shape);
-    case TapDistance::kKlPositions:
-    case TapDistance::kStandardisedMse: return tap_row_partials(shape);
-    case TapDistance::kMse: return tap_mse_partials(shape);
-  }
-  return 0;
+  return kind == TapDistance::kMse ? tap_mse_partials(shape) : tap_line_partials(shape, kind);
 }
 
 }  // namespace
@@ -59,36 +52,23 @@ size_t tap_prepare_scratch_bytes(TapDistance kind, int64_t B, int64_t C, int64_t
   return tap_distance_scratch_bytes(kind, B, 1, C, HW);
 }
 
-cudaError_t tap_prepare(cudaStream_t stream, float* prepared, float* constant, const float* reference, TapDistance kind, int64_t B,
-                        int64_t C, int64_t HW, void* scratch) {
+cudaError_t tap_prepare(cudaStream_t stream, float* prepared, float* constant, const float* reference, TapDistance kind, ChannelOrder order,
+                        int64_t B, int64_t C, int64_t HW, void* scratch) {
   auto* partial = static_cast<double*>(scratch);
   const TapPrepareArguments a{prepared, reference, {B, 1, C, HW}};
-  cudaError_t error = cudaSuccess;
-  switch (kind) {
-    case TapDistance::kKlChannels:
-    case TapDistance::kCosine: error = tap_columns_prepare(stream, partial, a, kind); break;
-    case TapDistance::kKlPositions:
-    case TapDistance::kStandardisedMse: error = tap_rows_prepare(stream, partial, a, kind); break;
-    case TapDistance::kMse: error = tap_mse_prepare(stream, partial, a); break;
-  }
+  const cudaError_t error =
+      kind == TapDistance::kMse ? tap_mse_prepare(stream, partial, a) : tap_lines_prepare(stream, partial, a, kind, order);
   if (error != cudaSuccess) return error;
   return launch(stream, tap_constant_kernel, grid_of(B), kThreads, constant, partial, partials_of(kind, a.shape), kind,
                 static_cast<double>(C), static_cast<double>(HW));
 }
 
 cudaError_t tap_distance(cudaStream_t stream, float* value, float* gradient, const float* current, const float* prepared,
-                         const float* constant, const float* weight, TapDistance kind, int64_t B, int64_t P, int64_t C, int64_t HW,
-                         bool accumulate, void* scratch) {
+                         const float* constant, const float* weight, TapDistance kind, ChannelOrder order, int64_t B, int64_t P, int64_t C,
+                         int64_t HW, bool accumulate, void* scratch) {
   auto* partial = static_cast<double*>(scratch);
   const TapDistanceArguments a{gradient, current, prepared, constant, weight, {B, P, C, HW}, accumulate};
-  cudaError_t error = cudaSuccess;
-  switch (kind) {
-    case TapDistance::kKlChannels:
-    case TapDistance::kCosine: error = tap_columns(stream, partial, a, kind); break;
-    case TapDistance::kKlPositions:
-    case TapDistance::kStandardisedMse: error = tap_rows(stream, partial, a, kind); break;
-    case TapDistance::kMse: error = tap_mse(stream, partial, a); break;
-  }
+  const cudaError_t error = kind == TapDistance::kMse ? tap_mse(stream, partial, a) : tap_lines(stream, partial, a, kind, order);
   if (error != cudaSuccess) return error;
   return launch(stream, tap_value_kernel, grid_of(P * B), kThreads, value, partial, partials_of(kind, a.shape), constant, kind, B,
                 static_cast<double>(C), static_cast<double>(HW));

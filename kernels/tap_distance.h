@@ -9,26 +9,34 @@
 //                      deviation over the positions; v's own mean and sigma are differentiated through. A constant map gives zeros.
 //
 // phi(x) stays the same while a mask is optimised, so what depends on it alone is computed once, by tap_prepare. The distance then reads
-// two tensors and writes one, in two to four sweeps over phi(e). Bound by memory traffic; the two kl kinds by the exponential.
+// two tensors and writes one. Bound by memory traffic; the two kl kinds by the exponential.
+//
+// An image's tensors lie as [C, HW] or as [HW, C], all of them alike: as a matrix whose rows are what a kind looks at (the positions of a
+// channel, the channels of a position), or whose columns are.
 #pragma once
 
 #include <cstdint>
+
+#include "kernels/channel_order.h"
 
 namespace actmatch::kernels {
 
 enum class TapDistance : uint8_t { kKlChannels, kKlPositions, kCosine, kMse, kStandardisedMse };
 
-// prepared [B, C, HW] and constant [B] from reference = phi(x) [B, C, HW]; prepared may be the reference itself (in place).
+// prepared [B, C, HW], in the order of channels that is given, and constant [B] from reference = phi(x), likewise; prepared may be the
+// reference itself (in place).
 //   kl_*: the probabilities p, and mean sum p log p      cosine: a / |a| (0 where guarded), and 0
 //   mse: phi(x), and max(mean a^2, 1e-12)                standardised_mse: std(phi(x)), and 0
 template <class T>
-void tap_prepare_ref(T* prepared, T* constant, const T* reference, TapDistance kind, int64_t B, int64_t C, int64_t HW);
+void tap_prepare_ref(T* prepared, T* constant, const T* reference, TapDistance kind, ChannelOrder order, int64_t B, int64_t C, int64_t HW);
 
 // For n = p*B + b: value[n] = d(phi(x_b), current[n]), and gradient[n] = (or +=) weight[n] * dd/dcurrent[n].
-// current and gradient are [P*B, C, HW], value and weight [P*B]; the value is not weighted. gradient may be null, but not `current`.
-// Sums over positions are kept in double. Equal inputs give 0 up to rounding (the kl kinds may come out at -1e-7).
+// current and gradient are [P*B, C, HW], in the order of channels that is given, value and weight [P*B]; the value is not weighted.
+// gradient may be null, but not `current`.
+// Sums along a row are kept in double. Equal inputs give 0 up to rounding (the kl kinds may come out at -1e-7; on CUDA standardised_mse,
+// too, at -1e-14).
 template <class T>
 void tap_distance_ref(T* value, T* gradient, const T* current, const T* prepared, const T* constant, const T* weight, TapDistance kind,
-                      int64_t B, int64_t P, int64_t C, int64_t HW, bool accumulate);
+                      ChannelOrder order, int64_t B, int64_t P, int64_t C, int64_t HW, bool accumulate);
 
 }  // namespace actmatch::kernels

@@ -6,6 +6,7 @@
 #include "engine/api/explain_session.h"
 #include "engine/api/pipeline.h"
 #include "engine/api/watch.h"
+#include "engine/backend/trace_range.h"
 #include "engine/core/lost_device.h"
 
 namespace actmatch::api {
@@ -22,6 +23,7 @@ size_t decoders() { return std::clamp<size_t>(std::thread::hardware_concurrency(
 
 // On the thread of the deliveries.
 bool ExplainSession::deliver(Finished done, const ResultSink& sink) const {
+  const TraceRange range(model_->backend(), "draw and hand on");
   if (done.picture.error) return sink(done.index, nullptr, done.picture.error);
   if (done.outcome.error) return sink(done.index, nullptr, done.outcome.error);
   std::unique_ptr<Result> result;

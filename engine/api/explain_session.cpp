@@ -7,6 +7,7 @@
 #include "engine/api/sha256.h"
 #include "engine/api/trained_explainer.h"
 #include "engine/api/watch.h"
+#include "engine/backend/trace_range.h"
 #include "engine/core/error.h"
 #include "engine/image/file.h"
 #include "engine/methods/registry.h"
@@ -255,6 +256,7 @@ nlohmann::ordered_json ExplainSession::info() const {
 }
 
 PreparedPicture ExplainSession::prepare(const Picture& picture) const {
+  const TraceRange range(model_->backend(), "read and decode");
   PreparedPicture prepared;
   prepared.provenance = common_;
   try {

@@ -12,6 +12,7 @@
 
 #include "engine/graph/gradient.h"
 #include "engine/graph/graph.h"
+#include "kernels/channel_order.h"
 
 namespace actmatch {
 
@@ -27,13 +28,24 @@ Precision precision_of(const std::string& name);  // throws kInvalidArgument
 struct MemoryReport {
   size_t arena_bytes = 0;    // activations, gradients and scratch, shared by lifetime
   size_t weight_bytes = 0;   // constants and parameters in the device's format
-  size_t exposed_bytes = 0;  // inputs, outputs, taps and their gradients in plain layout
+  size_t exposed_bytes = 0;  // inputs, outputs, taps and their gradients
+};
+
+// What the engine holds of a device's memory, in bytes that it has asked for: programs, buffers, weights and scratch. What NVIDIA's
+// libraries, the runtime and recorded graphs take is not among them.
+struct HeldMemory {
+  size_t now = 0;
+  size_t peak = 0;  // the most since restart_peak()
 };
 
 struct CompileOptions {
   // Values the caller reads or writes: always present in plain layout at a fixed address. Graph inputs, graph outputs, parameters and
   // everything in `gradients` are exposed without being named.
   std::vector<ValueId> exposed;
+  // Of the exposed values those that the caller takes where the program itself has them, which saves a copy of each and of its gradient. In
+  // which order the channels of such a feature map lie is told by Program::order(). The gradient of a seed among them is no longer what
+  // the caller wrote once backward() has run: it is to be written before every run.
+  std::vector<ValueId> in_place;
   GradientRequest gradients;  // empty: forward only
   // The leading extents hold this many pictures' rows: whatever a backend chooses by the size of a batch it chooses by the share of one
   // picture, so that a picture gets the numbers that it gets alone, where the device can promise that.
@@ -45,10 +57,12 @@ struct CompileOptions {
 class Program {
  public:
   virtual ~Program() = default;
-  // Device addresses of exposed values and of seeded or wanted gradients; row-major fp32 in the graph's shape (NCHW), valid for the
-  // program's lifetime. Reading one is allowed after forward() (values) or backward() (gradients).
+  // Device addresses of exposed values and of seeded or wanted gradients; fp32, row-major in the graph's shape (NCHW) but for what order()
+  // says, valid for the program's lifetime. Reading one is allowed after forward() (values) or backward() (gradients).
   virtual float* data(ValueId value) = 0;
   virtual float* gradient(ValueId value) = 0;
+  // Of a feature map and of its gradient: kFirst is NCHW, kLast NHWC, which only values of CompileOptions::in_place may be.
+  virtual kernels::ChannelOrder order(ValueId) const { return kernels::ChannelOrder::kFirst; }
   virtual void forward() = 0;
   // Reads the seeds' gradients (all of them must have been written) and writes the wanted ones.
   virtual void backward() = 0;
@@ -101,6 +115,9 @@ class Backend {
   virtual Precision precision() const = 0;
   // Bytes that may still be allocated; 0 where the device does not tell.
   virtual size_t free_memory() const = 0;
+  // Zeros where the device does not count.
+  virtual HeldMemory held_memory() const { return {}; }
+  virtual void restart_peak() {}
   // Images in a forward pass that keep the device busy without filling its memory; a power of two.
   virtual int64_t preferred_batch() const { return 16; }
   // Bytes that an operator may read and write in a pass before memory slows it down, so that fewer images at once are quicker; 0: it
@@ -112,6 +129,9 @@ class Backend {
   virtual std::unique_ptr<Readback> make_readback(const float* device, size_t count) = 0;
   virtual void synchronize() = 0;             // waits until everything issued is done; where errors of the device show
   virtual void set_threads(int threads) = 0;  // 0: as many as the environment allows
+  // Through TraceRange (trace_range.h). Ranges of a thread nest; any thread may have them. `name` is a literal.
+  virtual void begin_range(const char* name) { static_cast<void>(name); }
+  virtual void end_range() {}
 };
 
 std::unique_ptr<Backend> make_cpu_backend(int threads);

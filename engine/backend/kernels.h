@@ -36,17 +36,18 @@ class Kernels {
                                       bool accumulate) = 0;
   virtual void hard_mask(float* h, const float* s, const float* threshold, int64_t B, int64_t HW) = 0;
   virtual void top_fraction_mask(float* h, float* threshold, const float* s, const float* area, int64_t B, int64_t HW) = 0;
-  virtual void compose(float* out, const float* x, std::span<const Pass> passes, int64_t B, int64_t C, int64_t HW) = 0;
-  virtual void compose_backward(float* dmask, const float* dout, const float* x, std::span<const Pass> passes, int64_t B, int64_t C,
-                                int64_t HW, bool accumulate) = 0;
+  virtual void compose(float* out, const float* x, std::span<const Pass> passes, kernels::ChannelOrder order, int64_t B, int64_t C,
+                       int64_t HW) = 0;
+  virtual void compose_backward(float* dmask, const float* dout, const float* x, std::span<const Pass> passes, kernels::ChannelOrder order,
+                                int64_t B, int64_t C, int64_t HW, bool accumulate) = 0;
   virtual void random_background(float* out, const kernels::BackgroundSpec& spec, kernels::RandomStream stream,
                                  const kernels::BackgroundCursor* cursor, int64_t count) = 0;
 
-  virtual void tap_prepare(float* prepared, float* constant, const float* reference, kernels::TapDistance kind, int64_t B, int64_t C,
-                           int64_t HW) = 0;
+  virtual void tap_prepare(float* prepared, float* constant, const float* reference, kernels::TapDistance kind, kernels::ChannelOrder order,
+                           int64_t B, int64_t C, int64_t HW) = 0;
   virtual void tap_distance(float* value, float* gradient, const float* current, const float* prepared, const float* constant,
-                            const float* weight, kernels::TapDistance kind, int64_t B, int64_t P, int64_t C, int64_t HW,
-                            bool accumulate) = 0;
+                            const float* weight, kernels::TapDistance kind, kernels::ChannelOrder order, int64_t B, int64_t P, int64_t C,
+                            int64_t HW, bool accumulate) = 0;
 
   virtual void kl_logits(float* value, float* gradient, const float* z, const float* target, const float* weight, float temperature,
                          int64_t B, int64_t P, int64_t K, bool accumulate) = 0;

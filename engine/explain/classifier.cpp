@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cmath>
 
+#include "engine/backend/trace_range.h"
 #include "engine/core/error.h"
 #include "engine/explain/tap_nodes.h"
 
@@ -63,19 +64,31 @@ ClassifierEnds Classifier::decide(Graph& graph) const {
   return ends;
 }
 
-Classifier::Training Classifier::compile(int64_t batch, const std::vector<std::string>& taps, bool gradients, int64_t pictures) {
+Classifier::TapView Classifier::Training::tap(size_t i) const {
+  const Shape& s = graph.value(taps[i]).shape;
+  if (s.size() == 3) return {s[2], s[1], kernels::ChannelOrder::kLast};
+  return {s[1], s[2] * s[3], program->order(taps[i])};
+}
+
+Classifier::Training Classifier::compile(int64_t batch, const std::vector<std::string>& taps, bool gradients, bool in_place,
+                                         int64_t pictures) {
   Training t{source_(batch, taps), {}, {}, nullptr};
   t.ends = decide(t.graph);
   for (const std::string& name : taps) {
     const ValueId v = t.graph.find(name);
     if (v == kNoValue)
       throw Error(ErrorCode::kInvalidArgument, "the model has no value '" + name + "' to tap; 'actmatch inspect MODEL' lists the taps");
-    t.taps.push_back(tap_view(t.graph, v));
+    require_tap(t.graph, v);
+    t.taps.push_back(v);
   }
   t.graph.set_outputs({t.ends.logits});
   drop_after(t.graph, t.ends.logits, t.taps);
   CompileOptions options;
   options.exposed = t.taps;
+  if (in_place) {
+    options.in_place = t.taps;
+    options.in_place.insert(options.in_place.end(), {t.ends.input, t.ends.logits});
+  }
   options.pictures = pictures;
   if (gradients) {
     options.gradients.seeds = t.taps;
@@ -111,21 +124,21 @@ Classifier::Training& Classifier::layer_program(const std::vector<std::string>& 
 }
 
 Classifier::Training Classifier::compile_training(int64_t batch, const std::vector<std::string>& taps, int64_t pictures) {
-  return compile(batch, taps, true, pictures);
+  return compile(batch, taps, true, true, pictures);
 }
 Classifier::Training Classifier::compile_forward(int64_t batch, const std::vector<std::string>& taps) {
-  return compile(batch, taps, false);
+  return compile(batch, taps, false, true);
 }
 
 Classifier::Training& Classifier::forward_program(int64_t batch) {
   auto it = forward_programs_.find(batch);
-  if (it == forward_programs_.end()) it = forward_programs_.emplace(batch, compile(batch, {}, false)).first;
+  if (it == forward_programs_.end()) it = forward_programs_.emplace(batch, compile(batch, {}, false, false)).first;
   return it->second;
 }
 
 Classifier::Training& Classifier::gradient_program(int64_t batch) {
   auto it = gradient_programs_.find(batch);
-  if (it == gradient_programs_.end()) it = gradient_programs_.emplace(batch, compile(batch, {}, true)).first;
+  if (it == gradient_programs_.end()) it = gradient_programs_.emplace(batch, compile(batch, {}, true, false)).first;
   return it->second;
 }
 
@@ -155,6 +168,7 @@ void Classifier::logits_of(float* out, int64_t n, const std::function<void(float
     int64_t count = max_batch_;
     while (count > left) count /= 2;
     Training& t = forward_program(count);
+    const TraceRange range(backend_, "classifier, forward only");
     fill(t.program->data(t.ends.input), first, count);
     t.forward(backend_);
     backend_.download(out + first * shape_.classes, t.program->data(t.ends.logits), static_cast<size_t>(count * shape_.classes));

@@ -11,6 +11,7 @@
 #include "engine/backend/backend.h"
 #include "engine/explain/classifier_ends.h"
 #include "engine/graph/graph.h"
+#include "kernels/channel_order.h"
 
 namespace actmatch {
 
@@ -57,12 +58,20 @@ class Classifier {
   int64_t gradients_run() const { return gradients_run_; }
   void count_gradients(int64_t n) { gradients_run_ += n; }
 
+  // A tap as the distances see it: C channels at HW positions, in that order or the other. Feature maps are N,C,H,W; of tokens N,T,D the D
+  // are the channels.
+  struct TapView {
+    int64_t C = 0, HW = 0;
+    kernels::ChannelOrder order = kernels::ChannelOrder::kFirst;
+    bool operator==(const TapView&) const = default;
+  };
   // A program for `batch` images that also gives gradients at its input from seeds at the logits and the taps.
   struct Training {
     Graph graph;
     ClassifierEnds ends;
     std::vector<ValueId> taps;
     std::unique_ptr<Program> program;
+    TapView tap(size_t i) const;
     // The program's passes for those who run it over and over and record nothing themselves: from the second time on a pass is recorded,
     // and replayed in one call.
     void forward(Backend& backend);
@@ -73,14 +82,14 @@ class Classifier {
     };
     Pass forward_pass{}, backward_pass{};
   };
-  // `pictures`: see CompileOptions.
+  // Images, logits and taps are taken in place, as their gradients are (CompileOptions::in_place). `pictures`: see CompileOptions.
   Training compile_training(int64_t batch, const std::vector<std::string>& taps, int64_t pictures = 1);
-  // The same without taps, compiled once for each batch and kept.
+  // The same without taps and with everything row-major, compiled once for each batch and kept.
   Training& gradient_program(int64_t batch);
   // For one image: gradients at it and at `layers` (as they are in the graph, tokens not turned) from a seed at the logits. The latest is
   // kept.
   Training& layer_program(const std::vector<std::string>& layers);
-  // Forward only, taps exposed.
+  // Forward only; images, logits and taps are taken in place.
   Training compile_forward(int64_t batch, const std::vector<std::string>& taps);
 
   // Names of the taps that are used unless some are named: the end of each stage of resolution, the last before pooling.
@@ -88,7 +97,7 @@ class Classifier {
   std::vector<std::string> automatic_taps(size_t limit = 5) const;
 
  private:
-  Training compile(int64_t batch, const std::vector<std::string>& taps, bool gradients, int64_t pictures = 1);
+  Training compile(int64_t batch, const std::vector<std::string>& taps, bool gradients, bool in_place, int64_t pictures = 1);
   Training& forward_program(int64_t batch);
   // The ends of a graph of the source, which gets the decision.
   ClassifierEnds decide(Graph& graph) const;
@@ -103,11 +112,6 @@ class Classifier {
   std::map<int64_t, Training> forward_programs_, gradient_programs_;
   std::vector<std::string> layer_names_;
   Training layer_program_;
-};
-
-// A tap as the distances see it: C channels at P positions. Feature maps N,C,H,W as they are; tokens N,T,D with D as the channels.
-struct TapShape {
-  int64_t channels = 0, positions = 0;
 };
 
 // softmax probabilities of one row, and the index of the largest entry.

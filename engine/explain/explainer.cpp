@@ -6,6 +6,7 @@
 #include <cmath>
 #include <deque>
 
+#include "engine/backend/trace_range.h"
 #include "engine/core/error.h"
 #include "engine/explain/together.h"
 
@@ -131,6 +132,7 @@ struct Seat {
 
 void Explainer::conclude(std::span<Conclusion> conclusions, const ExplainSettings& settings, int64_t instance,
                          const ExplainProgressCallback& progress) {
+  const TraceRange range(classifier_.backend(), "pruning and checks");
   const ClassifierShape& shape = classifier_.shape();
   const auto tell = [&](const Conclusion& c, double area) { return !progress || progress({"prune", instance, {}, area, c.task->picture}); };
   // A processor whose cache is full gains nothing by larger batches.
@@ -189,6 +191,8 @@ std::vector<Explainer::Outcome> Explainer::explain_batch(std::span<const Explain
     outcomes[i].seconds = seconds_since(start);
   }
   const ClassifierShape& shape = classifier_.shape();
+  Backend& backend = classifier_.backend();
+  backend.restart_peak();
   for (int64_t instance = 0; instance < std::max<int64_t>(1, settings.instances) && !tasks.empty(); ++instance) {
     const Problem& first = tasks[0].problem;
     if (!sets_ || !sets_->serves(first.backgrounds, first.image_index, first.criterion.backgrounds))
@@ -234,6 +238,9 @@ std::vector<Explainer::Outcome> Explainer::explain_batch(std::span<const Explain
     }
     tasks = std::move(next);
   }
+  if (const size_t peak = backend.held_memory().peak; peak > 0)
+    for (Outcome& outcome : outcomes)
+      for (Explanation& e : outcome.instances) e.memory_bytes = peak / inputs.size();
   return outcomes;
 }
 

@@ -47,6 +47,8 @@ struct Explanation {
   int64_t forward = 0, backward = 0;  // the method's cost, see SoftMap
   std::vector<TermTrace> losses;
   double optimise_seconds = 0, prune_seconds = 0;
+  // Of the device's memory the most that the engine held (HeldMemory) while this picture was explained, by the pictures that were explained
+  // with it; where the device does not count, what the method says of its programs.
   size_t memory_bytes = 0;
 };
 

@@ -4,6 +4,7 @@
 #include <bit>
 #include <cmath>
 
+#include "engine/backend/trace_range.h"
 #include "engine/core/error.h"
 #include "engine/explain/blur.h"
 #include "engine/explain/feasibility.h"
@@ -11,12 +12,7 @@
 
 namespace actmatch {
 
-using kernels::BackgroundLayout;
-using kernels::RandomStream;
-
 namespace {
-
-constexpr size_t kReportHead = 4;  // floats before the trace; the first one's bits are the step's number, from 1
 
 // The entry of a per-tap list; the last one serves the taps behind it.
 template <class T>
@@ -59,8 +55,6 @@ Sharing sharing_of(const Recipe& r, bool shared) {
   return !shared ? Sharing::kNone : r.area.enabled ? Sharing::kSharedOrder : Sharing::kShared;
 }
 
-const uint32_t* step_number(const DeviceBuffer& report) { return reinterpret_cast<const uint32_t*>(report.data()); }
-
 }  // namespace
 
 std::vector<std::string> matched_taps(const Classifier& classifier, const Recipe& recipe) {
@@ -94,10 +88,9 @@ OptimisationStep::OptimisationStep(Classifier& classifier, const Recipe& recipe,
   };
   std::vector<float> act_weight;
   for (size_t i = 0; i < net_.taps.size(); ++i) {
-    const Shape& s = net_.graph.value(net_.taps[i]).shape;
-    Tap tap{net_.taps[i], entry(recipe.taps.distances, i), entry(recipe.taps.weights, i), s[1], 1, {}, {}, {}};
-    for (size_t axis = 2; axis < s.size(); ++axis) tap.HW *= s[axis];
-    tap.prepared = buffer(batch * tap.C * tap.HW);
+    Tap tap{net_.taps[i], entry(recipe.taps.distances, i), entry(recipe.taps.weights, i), net_.tap(i), {}, {}, {}};
+    ACTMATCH_CHECK(reference_.tap(i) == tap.view, "a tap lies in two programs in the same order");
+    tap.prepared = buffer(batch * tap.view.C * tap.view.HW);
     tap.constant = buffer(batch);
     tap.row_weight = constant(batch, w.act * tap.weight);
     act_weight.push_back(static_cast<float>(tap.weight));
@@ -232,28 +225,35 @@ void OptimisationStep::upload(std::span<const Problem> problems, std::span<const
 // phi(x), once.
 void OptimisationStep::prepare_taps(std::span<const Problem> problems) {
   if (taps_.empty()) return;
+  const TraceRange range(backend_, "activations of the picture");
+  std::vector<float> x(static_cast<size_t>(C_ * HW_));
   for (int64_t b = 0; b < batch_; ++b) {
     const Problem& p = problems[std::min(static_cast<size_t>(b), problems.size() - 1)];
-    backend_.upload(reference_.program->data(reference_.ends.input), p.x.data(), p.x.size());
+    const bool last = reference_.program->order(reference_.ends.input) == kernels::ChannelOrder::kLast;
+    for (int64_t c = 0; c < C_; ++c)
+      for (int64_t i = 0; i < HW_; ++i) x[static_cast<size_t>(last ? i * C_ + c : c * HW_ + i)] = p.x[static_cast<size_t>(c * HW_ + i)];
+    backend_.upload(reference_.program->data(reference_.ends.input), x.data(), x.size());
     reference_.program->forward();
     for (size_t i = 0; i < taps_.size(); ++i) {
       const Tap& tap = taps_[i];
-      k_.tap_prepare(tap.prepared.data() + b * tap.C * tap.HW, tap.constant.data() + b, reference_.program->data(reference_.taps[i]),
-                     tap.distance, 1, tap.C, tap.HW);
+      const Classifier::TapView& v = tap.view;
+      k_.tap_prepare(tap.prepared.data() + b * v.C * v.HW, tap.constant.data() + b, reference_.program->data(reference_.taps[i]),
+                     tap.distance, v.order, 1, v.C, v.HW);
     }
   }
   classifier_.count_images(static_cast<int64_t>(problems.size()));
-  for (const Tap& tap : taps_)  // only the pass on b0 is matched; the other rows stay zero
-    k_.fill(net_.program->gradient(tap.value), 0.0f, passes_ * batch_ * tap.C * tap.HW);
 }
 
 void OptimisationStep::run() {
   const bool soft = step_ < soft_steps_;
   std::unique_ptr<Recording>& recording = soft ? soft_recording_ : hard_recording_;
-  if (recording)
+  if (recording) {
+    const TraceRange range(backend_, "step");
     recording->replay();
-  else
+  } else {
+    const TraceRange range(backend_, "step, run and recorded");
     recording = backend_.record([this, soft] { body(soft); });
+  }
   classifier_.count_images(passes_ * batch_);
   ++step_;
 }
@@ -263,124 +263,7 @@ void OptimisationStep::look() {
   classifier_.count_images(passes_ * batch_);
 }
 
-void OptimisationStep::finish() {
-  generator_->program().forward();
-  make_masks();
-}
-
-void OptimisationStep::make_masks() {
-  const float* s = generator_->logits();
-  if (recipe_.area.enabled)
-    k_.top_fraction_mask(hard_.data(), threshold_.data(), s, area_.data(), batch_, HW_);
-  else
-    k_.hard_mask(hard_.data(), s, threshold_.data(), batch_, HW_);
-  k_.mask_activate(soft_.data(), s, threshold_.data(), inverse_temperature_.data(), batch_, HW_);
-}
-
-void OptimisationStep::body(bool soft, bool train) {
-  const int64_t B = batch_;
-  const uint32_t* step = step_number(report_);
-  generator_->program().forward();
-  make_masks();
-
-  const float* shown = soft ? soft_.data() : hard_.data();
-  if (random_ > 0) k_.random_background(backgrounds_.data(), frozen_.backgrounds, RandomStream::kOptimise, cursor_.data(), random_);
-  std::vector<Kernels::Pass> passes{{false, BackgroundLayout::kColourPerItem, shown, colour_.data()}};
-  for (int64_t r = 0; r < random_; ++r) passes.push_back({false, BackgroundLayout::kImage, shown, backgrounds_.data() + r * C_ * HW_});
-  if (blurs(recipe_)) passes.push_back({false, BackgroundLayout::kImagePerItem, shown, blurred_.data()});
-  if (necessity_) passes.push_back({true, BackgroundLayout::kColourPerItem, shown, colour_.data()});
-  k_.compose(net_.program->data(net_.ends.input), x_.data(), passes, B, C_, HW_);
-  net_.program->forward();
-
-  logit_losses();
-  for (size_t i = 0; i < taps_.size(); ++i) {
-    const Tap& tap = taps_[i];
-    k_.tap_distance(act_.data() + static_cast<int64_t>(i) * B, net_.program->gradient(tap.value), net_.program->data(tap.value),
-                    tap.prepared.data(), tap.constant.data(), tap.row_weight.data(), tap.distance, B, 1, tap.C, tap.HW, false);
-  }
-  if (train) {
-    net_.program->backward();
-    k_.compose_backward(d_mask_.data(), net_.program->gradient(net_.ends.input), x_.data(), passes, B, C_, HW_, false);
-  }
-  k_.mask_regulariser(regulariser_.data(), d_mask_.data(), soft_.data(), regulariser_weight_.data(), recipe_.tv_neighbours, B, H_, W_,
-                      train);
-  if (train) back_to_generator();
-
-  // Does the hard mask of this step keep the label?
-  k_.class_scores(top_.data(), p_label_.data(), net_.program->data(net_.ends.logits), label_.data(), B, 1 + robust_, K_);
-  const kernels::AreaControl control{recipe_.area.shrink, recipe_.area.grow, fall_steps_, robust_, frozen_.needed, !soft};
-  k_.area_control(state_.data(), area_.data(), best_.data(), outcome_.data(), hard_.data(), top_.data(), p_label_.data(), label_.data(),
-                  recipe_.area.enabled && !shared_ ? fall_.data() : nullptr, step, control, B, HW_);
-
-  const LossWeights& w = recipe_.weights;
-  kernels::StepTerms<float> terms;
-  terms.act = act_.data(), terms.act_weight = act_weight_.data(), terms.taps = static_cast<int64_t>(taps_.size());
-  if (w.kl > 0) terms.kl = kl_.data();
-  terms.ce = ce_.data();
-  if (w.margin > 0) terms.margin = margin_.data();
-  terms.regulariser = regulariser_.data();
-  terms.rob = rob_.data(), terms.robust = robust_;
-  if (necessity_) terms.nec = nec_.data();
-  terms.outcome = outcome_.data();
-  const double weights[kernels::kLossTerms] = {w.act, w.kl, w.ce, w.margin, w.area, w.bin, w.tv, w.rob, w.nec};
-  for (int t = 0; t < kernels::kLossTerms; ++t) terms.weight[t] = static_cast<float>(weights[t]);
-  k_.record_step(report_.data() + kReportHead, terms, step, kTraceSteps, B);
-
-  if (random_ > 0) k_.advance(&cursor_.data()->first, static_cast<uint32_t>(random_));
-  k_.advance(reinterpret_cast<uint32_t*>(report_.data()), 1);
-}
-
-void OptimisationStep::logit_losses() {
-  const int64_t B = batch_, R = robust_;
-  const LossWeights& w = recipe_.weights;
-  const int32_t* y = label_.data();
-  const auto temperature = static_cast<float>(recipe_.kl_temperature), margin = static_cast<float>(recipe_.margin);
-  float *z = net_.program->data(net_.ends.logits), *dz = net_.program->gradient(net_.ends.logits);
-  k_.fill(dz, 0.0f, passes_ * B * K_);
-  if (w.kl > 0) k_.kl_logits(kl_.data(), dz, z, target_.data(), kl_weight_.data(), temperature, B, 1, K_, true);
-  k_.cross_entropy(ce_.data(), w.ce > 0 ? dz : nullptr, z, y, ce_weight_.data(), B, 1, K_, true);
-  if (w.margin > 0) k_.margin_hinge(margin_.data(), dz, z, y, margin_weight_.data(), margin, B, 1, K_, true);
-  if (R > 0) {
-    float *zr = z + B * K_, *dzr = dz + B * K_;
-    switch (recipe_.robust_form) {
-      case RobustForm::kCrossEntropy: k_.cross_entropy(rob_.data(), dzr, zr, y, rob_weight_.data(), B, R, K_, true); break;
-      case RobustForm::kKl: k_.kl_logits(rob_.data(), dzr, zr, target_.data(), rob_weight_.data(), temperature, B, R, K_, true); break;
-      case RobustForm::kMargin: k_.margin_hinge(rob_.data(), dzr, zr, y, rob_weight_.data(), margin, B, R, K_, true); break;
-    }
-  }
-  if (necessity_) {
-    float *zc = z + (passes_ - 1) * B * K_, *dzc = dz + (passes_ - 1) * B * K_;
-    if (recipe_.necessity_form == NecessityForm::kHinge)
-      k_.necessity_hinge(nec_.data(), dzc, zc, target_.data(), y, nec_weight_.data(), static_cast<float>(recipe_.necessity_margin), B, 1,
-                         K_, true);
-    else
-      k_.necessity_log(nec_.data(), dzc, zc, y, nec_weight_.data(), B, 1, K_, true);
-  }
-}
-
-void OptimisationStep::back_to_generator() {
-  const uint32_t* step = step_number(report_);
-  float* ds = generator_->logits_gradient();
-  k_.mask_activate_backward(ds, d_mask_.data(), soft_.data(), inverse_temperature_.data(), batch_, HW_, false);
-  const auto smooth = [&](float* map, int64_t H, int64_t W) {
-    if (!smoothing_.idle()) k_.gaussian_smooth(map, smooth_scratch_.data(), smoothing_.view(), step, batch_, H, W);
-  };
-  Program& program = generator_->program();
-  if (generator_->is_grid()) {
-    program.backward();
-    const Trainable::Parameter& grid = generator_->parameters()[0];
-    smooth(program.gradient(grid.value), generator_->shape_of(grid)[2], generator_->shape_of(grid)[3]);
-  } else {
-    smooth(ds, H_, W_);
-    program.backward();
-  }
-  kernels::AdamOptions adam;
-  adam.beta1 = recipe_.beta1;
-  adam.beta2 = recipe_.beta2;
-  for (const Trainable::Parameter& p : generator_->parameters())
-    k_.adam(program.data(p.value), p.first.data(), p.second.data(), program.gradient(p.value), p.count, adam, step, learning_rate_.data(),
-            shared_ ? 1.0f / static_cast<float>(batch_) : 1.0f);
-}
+void OptimisationStep::finish() { forward_to_masks(); }
 
 int64_t OptimisationStep::Report::steps_done() const {
   return copy_.empty() ? 0 : static_cast<int64_t>(std::bit_cast<uint32_t>(copy_[0])) - 1;

@@ -80,7 +80,7 @@ class OptimisationStep {
     ValueId value;
     kernels::TapDistance distance;
     double weight;
-    int64_t C, HW;
+    Classifier::TapView view;
     DeviceBuffer prepared, constant, row_weight;
   };
   // What a recording holds by value, apart from addresses.
@@ -94,10 +94,21 @@ class OptimisationStep {
   void upload(std::span<const Problem> problems, std::span<const double> areas = {});
   void prepare_taps(std::span<const Problem> problems);
   void body(bool soft, bool train = true);
-  void make_masks();
+  // What a step consists of, in step_body.cpp.
+  void forward_to_masks();
+  std::vector<Kernels::Pass> compose(bool soft);
   void logit_losses();
+  void tap_losses();
+  void back_to_masks(std::span<const Kernels::Pass> passes);
+  void regularise(bool train);
   void back_to_generator();
+  void optimise();
+  void control(bool soft);
+  void trace();
   std::vector<float> plane(const float* planes, int64_t picture) const;
+  uint32_t* step_number() const { return reinterpret_cast<uint32_t*>(report_.data()); }
+
+  static constexpr size_t kReportHead = 4;  // floats before the trace; the first one's bits are the step's number, from 1
 
   Classifier& classifier_;
   Backend& backend_;

@@ -6,9 +6,8 @@
 
 namespace actmatch {
 
-// The value the distances read for a tap: a feature map N,C,H,W itself; tokens N,T,D get a transposing node behind them, so that channels
-// come before positions. Throws kInvalidArgument for values of another rank or without the batch in front.
-ValueId tap_view(Graph& graph, ValueId value);
+// Throws kInvalidArgument for a value that is neither a feature map N,C,H,W nor tokens N,T,D.
+void require_tap(const Graph& graph, ValueId value);
 // Removes what neither the logits nor the taps need (a trailing softmax).
 void drop_after(Graph& graph, ValueId logits, const std::vector<ValueId>& taps);
 

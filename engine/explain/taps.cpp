@@ -68,11 +68,9 @@ std::vector<ValueId> find_taps(const Graph& graph, ValueId input, ValueId logits
   return taps;
 }
 
-ValueId tap_view(Graph& graph, ValueId value) {
+void require_tap(const Graph& graph, ValueId value) {
   const Value& v = graph.value(value);
-  if (v.kind == ValueKind::kActivation && v.dtype == DType::kF32 && v.shape.size() == 4) return value;
-  if (v.kind == ValueKind::kActivation && v.dtype == DType::kF32 && v.shape.size() == 3)
-    return graph.add_node(v.name + ".tap", TransposeAttrs{{0, 2, 1}}, {value}, v.name + ".tap");
+  if (v.kind == ValueKind::kActivation && v.dtype == DType::kF32 && (v.shape.size() == 4 || v.shape.size() == 3)) return;
   throw Error(ErrorCode::kInvalidArgument, "'" + v.name + "' (" + to_string(v.shape) +
                                                ") cannot be a tap: a tap is a feature map N,C,H,W or a row of tokens N,T,D inside the net");
 }

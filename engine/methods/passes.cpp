@@ -60,7 +60,7 @@ std::vector<float> masked_logits(Classifier& classifier, const std::vector<float
     std::vector<Kernels::Pass> passes;
     for (int64_t i = 0; i < count; ++i)
       passes.push_back({false, kernels::BackgroundLayout::kColour, mask.data() + i * pixels, colour.data()});
-    backend.kernels().compose(input, dx.data(), passes, 1, shape.channels, pixels);
+    backend.kernels().compose(input, dx.data(), passes, kernels::ChannelOrder::kFirst, 1, shape.channels, pixels);
   });
   return logits;
 }

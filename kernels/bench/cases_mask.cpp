@@ -52,14 +52,16 @@ void add_mask_cases(Cases& cases) {
         float* out = m.output<float>(P * B * C * HW);
         const float* x = m.input<float>(B * C * HW);
         const auto passes = passes_of(m, P, B, C, HW);
-        return [=](cudaStream_t s) { return cuda::compose(s, out, x, passes.data(), B, P, C, HW); };
+        return [=](cudaStream_t s) { return cuda::compose(s, out, x, passes.data(), ChannelOrder::kLast, B, P, C, HW); };
       });
       cases.add("compose_backward", passes_size, [=](Memory& m) {
         float* dmask = m.output<float>(B * HW);
         const float *dout = m.input<float>(P * B * C * HW), *x = m.input<float>(B * C * HW);
         const auto passes = passes_of(m, P, B, C, HW);
         m.set_traffic(m.traffic() - static_cast<size_t>(B * HW) * sizeof(float));  // the mask is not read
-        return [=](cudaStream_t s) { return cuda::compose_backward(s, dmask, dout, x, passes.data(), B, P, C, HW, false); };
+        return [=](cudaStream_t s) {
+          return cuda::compose_backward(s, dmask, dout, x, passes.data(), ChannelOrder::kLast, B, P, C, HW, false);
+        };
       });
     }
   }

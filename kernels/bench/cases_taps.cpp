@@ -1,4 +1,4 @@
-// Distances of activations at the taps of ResNet-50 (ends of stages) and SqueezeNet 1.1: tap_distance.h.
+// Distances of activations at the taps of ResNet-50 (ends of stages) and SqueezeNet 1.1, channels last as in a program: tap_distance.h.
 #include "kernels/bench/case.h"
 #include "kernels/cuda.h"
 
@@ -28,7 +28,9 @@ void add_tap_cases(Cases& cases) {
             float *prepared = m.output<float>(B * C * HW), *constant = m.output<float>(B);
             const float* reference = m.input<float>(B * C * HW);
             void* scratch = m.scratch(cuda::tap_prepare_scratch_bytes(distance, B, C, HW));
-            return [=](cudaStream_t s) { return cuda::tap_prepare(s, prepared, constant, reference, distance, B, C, HW, scratch); };
+            return [=](cudaStream_t s) {
+              return cuda::tap_prepare(s, prepared, constant, reference, distance, ChannelOrder::kLast, B, C, HW, scratch);
+            };
           });
         cases.add("tap_distance", size, [=](Memory& m) {
           float *value = m.output<float>(B), *gradient = m.output<float>(B * C * HW);
@@ -36,7 +38,8 @@ void add_tap_cases(Cases& cases) {
           const float *constant = m.input<float>(B, 1, 2), *weight = m.input<float>(B);
           void* scratch = m.scratch(cuda::tap_distance_scratch_bytes(distance, B, 1, C, HW));
           return [=](cudaStream_t s) {
-            return cuda::tap_distance(s, value, gradient, current, prepared, constant, weight, distance, B, 1, C, HW, false, scratch);
+            return cuda::tap_distance(s, value, gradient, current, prepared, constant, weight, distance, ChannelOrder::kLast, B, 1, C, HW,
+                                      false, scratch);
           };
         });
       }

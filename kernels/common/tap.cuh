@@ -1,4 +1,4 @@
-// What the kernels of the tap distances share. Each kind's first launch leaves one partial sum (double) for a block, or for a row; then one
+// What the kernels of the tap distances share. Each kind's first launch leaves one partial sum (double) for a block; then one
 // block an image adds them in order and makes the value of the sum.
 #pragma once
 
@@ -27,14 +27,11 @@ struct TapPrepareArguments {
   TapShape shape;
 };
 
-// Partial sums an image, and the launches that make them, by the way the kind goes through memory: a column of channels at a position (KL
-// over channels, cosine), a row of positions (KL over positions, standardised), or all alike (MSE).
-int64_t tap_column_partials(const TapShape& shape);
-cudaError_t tap_columns(cudaStream_t stream, double* partial, const TapDistanceArguments& a, TapDistance kind);
-cudaError_t tap_columns_prepare(cudaStream_t stream, double* partial, const TapPrepareArguments& a, TapDistance kind);
-int64_t tap_row_partials(const TapShape& shape);
-cudaError_t tap_rows(cudaStream_t stream, double* partial, const TapDistanceArguments& a, TapDistance kind);
-cudaError_t tap_rows_prepare(cudaStream_t stream, double* partial, const TapPrepareArguments& a, TapDistance kind);
+// Partial sums an image, and the launches that make them: of the kinds that look along lines (the channels of a position, the positions of
+// a channel), and of MSE, to which all numbers are alike.
+int64_t tap_line_partials(const TapShape& shape, TapDistance kind);
+cudaError_t tap_lines(cudaStream_t stream, double* partial, const TapDistanceArguments& a, TapDistance kind, ChannelOrder order);
+cudaError_t tap_lines_prepare(cudaStream_t stream, double* partial, const TapPrepareArguments& a, TapDistance kind, ChannelOrder order);
 int64_t tap_mse_partials(const TapShape& shape);
 cudaError_t tap_mse(cudaStream_t stream, double* partial, const TapDistanceArguments& a);
 cudaError_t tap_mse_prepare(cudaStream_t stream, double* partial, const TapPrepareArguments& a);

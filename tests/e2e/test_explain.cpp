@@ -59,6 +59,7 @@ TEST(Explain, WritesFilesThatAgreeWithTheRecord) {
                                    "pruned_from_area",
                                    "preprocess",
                                    "seconds",
+                                   "memory_bytes",
                                    "losses"};
   for (const std::string& key : keys) EXPECT_TRUE(record.contains(key)) << key;
   EXPECT_EQ(record["schema_version"], 1);
@@ -80,6 +81,7 @@ TEST(Explain, WritesFilesThatAgreeWithTheRecord) {
   EXPECT_GE(record["p_e"].get<double>(), 0.5 * record["p_x"].get<double>());
   EXPECT_LE(record["area"].get<double>(), record["pruned_from_area"].get<double>());
   for (const char* part : {"total", "optimise", "prune"}) EXPECT_GE(record["seconds"][part].get<double>(), 0.0) << part;
+  EXPECT_GT(record["memory_bytes"].get<size_t>(), 0u);
   EXPECT_EQ(record["losses"]["total"].size(), 30u);
 
   const Image mask = read_image(tmp / "out/striped_star/mask.png");

@@ -76,6 +76,7 @@ class TapeBackend : public Backend {
     void backward() override {
       backend_.issue([p = inner_.get()] { p->backward(); });
     }
+    kernels::ChannelOrder order(ValueId value) const override { return inner_->order(value); }
     MemoryReport memory() const override { return inner_->memory(); }
 
    private:
@@ -93,6 +94,7 @@ class TapeBackend : public Backend {
     using I = int64_t;
     using Y = const int32_t*;
     using D = kernels::TapDistance;
+    using O = kernels::ChannelOrder;
     ACTMATCH_TAPE(fill, (F x, float v, I n), x, v, n)
     ACTMATCH_TAPE(advance, (uint32_t * c, uint32_t n), c, n)
     ACTMATCH_TAPE(mask_activate, (F m, G s, G t, G i, I B, I HW), m, s, t, i, B, HW)
@@ -101,8 +103,9 @@ class TapeBackend : public Backend {
     ACTMATCH_TAPE(top_fraction_mask, (F h, F t, G s, G a, I B, I HW), h, t, s, a, B, HW)
     ACTMATCH_TAPE(random_background,
                   (F o, const kernels::BackgroundSpec& s, kernels::RandomStream r, const kernels::BackgroundCursor* c, I n), o, s, r, c, n)
-    ACTMATCH_TAPE(tap_prepare, (F p, F c, G r, D d, I B, I C, I HW), p, c, r, d, B, C, HW)
-    ACTMATCH_TAPE(tap_distance, (F v, F g, G u, G p, G c, G w, D d, I B, I P, I C, I HW, bool a), v, g, u, p, c, w, d, B, P, C, HW, a)
+    ACTMATCH_TAPE(tap_prepare, (F p, F c, G r, D d, O o, I B, I C, I HW), p, c, r, d, o, B, C, HW)
+    ACTMATCH_TAPE(tap_distance, (F v, F g, G u, G p, G c, G w, D d, O o, I B, I P, I C, I HW, bool a), v, g, u, p, c, w, d, o, B, P, C, HW,
+                  a)
     ACTMATCH_TAPE(kl_logits, (F v, F g, G z, G t, G w, float T, I B, I P, I K, bool a), v, g, z, t, w, T, B, P, K, a)
     ACTMATCH_TAPE(cross_entropy, (F v, F g, G z, Y y, G w, I B, I P, I K, bool a), v, g, z, y, w, B, P, K, a)
     ACTMATCH_TAPE(margin_hinge, (F v, F g, G z, Y y, G w, float m, I B, I P, I K, bool a), v, g, z, y, w, m, B, P, K, a)
@@ -136,12 +139,12 @@ class TapeBackend : public Backend {
     ACTMATCH_TAPE(pyramid_compose_backward, (F dm, G dout, G m, G levels, I L, I B, I C, I HW, bool accumulate), dm, dout, m, levels, L, B,
                   C, HW, accumulate)
 #undef ACTMATCH_TAPE
-    void compose(F out, G x, std::span<const Pass> passes, I B, I C, I HW) override {
-      backend_.issue([=, this, p = std::vector<Pass>(passes.begin(), passes.end())] { inner_.compose(out, x, p, B, C, HW); });
+    void compose(F out, G x, std::span<const Pass> passes, O o, I B, I C, I HW) override {
+      backend_.issue([=, this, p = std::vector<Pass>(passes.begin(), passes.end())] { inner_.compose(out, x, p, o, B, C, HW); });
     }
-    void compose_backward(F d, G dout, G x, std::span<const Pass> passes, I B, I C, I HW, bool a) override {
+    void compose_backward(F d, G dout, G x, std::span<const Pass> passes, O o, I B, I C, I HW, bool a) override {
       backend_.issue(
-          [=, this, p = std::vector<Pass>(passes.begin(), passes.end())] { inner_.compose_backward(d, dout, x, p, B, C, HW, a); });
+          [=, this, p = std::vector<Pass>(passes.begin(), passes.end())] { inner_.compose_backward(d, dout, x, p, o, B, C, HW, a); });
     }
 
    private:

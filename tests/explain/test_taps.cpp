@@ -1,7 +1,7 @@
 #include <set>
 
 #include "engine/explain/classifier.h"
-#include "tests/explain/explain_test_util.h"
+#include "tests/explain/objective_bench.h"
 
 namespace actmatch::test {
 namespace {
@@ -118,11 +118,12 @@ TEST(Taps, ResidualStreamOfATransformer) {
   EXPECT_EQ(taps.back(), g.find("block6"));
 }
 
-TEST(Taps, TokensAreSeenWithChannelsInFront) {
+TEST(Taps, TokensAreSeenAsTheyLie) {
   const GraphSource source = [](int64_t batch, const std::vector<std::string>&) { return token_net(batch, 3); };
   Classifier c(cpu(), source);
   auto net = c.compile_training(2, {"block2"});
-  ASSERT_EQ(net.graph.value(net.taps.at(0)).shape, (Shape{2, 5, 16}));
+  EXPECT_EQ(net.tap(0), (Classifier::TapView{5, 16, kernels::ChannelOrder::kLast}));
+  ASSERT_EQ(net.graph.value(net.taps.at(0)).shape, (Shape{2, 16, 5}));
   Probe probe(source, {"block2"});
   const auto images = list<float>(noise({2, 3, 8, 8}, 71));
   cpu().upload(net.program->data(net.ends.input), images.data(), images.size());
@@ -133,8 +134,42 @@ TEST(Taps, TokensAreSeenWithChannelsInFront) {
     probe.logits({images.begin() + static_cast<std::ptrdiff_t>(n * 192), images.begin() + static_cast<std::ptrdiff_t>((n + 1) * 192)});
     const auto tokens = probe.tap(0);  // [16, 5]
     // The batch may change the order of sums of 5 to 12 terms of order 1.
-    for (size_t t = 0; t < 16; ++t)
-      for (size_t d = 0; d < 5; ++d) ASSERT_NEAR(seen[n * 80 + d * 16 + t], tokens[t * 5 + d], 2e-6);
+    for (size_t i = 0; i < tokens.size(); ++i) ASSERT_NEAR(seen[n * 80 + i], tokens[i], 2e-6);
+  }
+}
+
+TEST(Taps, FeatureMapsOnTheCpuHaveTheirChannelsFirst) {
+  Classifier c(cpu(), conv_classifier());
+  auto net = c.compile_training(1, {"late"});
+  EXPECT_EQ(net.tap(0), (Classifier::TapView{8, 16, kernels::ChannelOrder::kFirst}));
+}
+
+// The distances between tokens by their definition, through a whole step.
+TEST(Taps, DistancesBetweenTokens) {
+  const GraphSource source = [](int64_t batch, const std::vector<std::string>&) { return token_net(batch, 3); };
+  Classifier c(cpu(), source);
+  const Problem problem = problem_for(c, noise_image(c.shape(), 72), 0.1f);
+  Probe probe(source, {"block2"});
+  const auto seen = [&](const std::vector<float>& image) {  // [5, 16]
+    probe.logits(image);
+    const auto tokens = probe.tap(0);
+    std::vector<double> out(tokens.size());
+    for (size_t i = 0; i < out.size(); ++i) out[i % 5 * 16 + i / 5] = tokens[i];
+    return out;
+  };
+  Recipe r = still_recipe();
+  r.weights.act = 1;
+  r.taps.names = {"block2"};
+  const auto s = first_logits(r, problem);
+  const Masks m = top_masks(s, 32, r.area.temperature);
+  const auto x = seen(problem.x), e = seen(blend(problem.x, m.hard, colour_image(problem)));
+  for (TapDistance d :
+       {TapDistance::kKlChannels, TapDistance::kKlPositions, TapDistance::kCosine, TapDistance::kMse, TapDistance::kStandardisedMse}) {
+    r.taps.distances = {d};
+    const OptimisedMask mask = Optimiser(c, r).run(problem, kSeed, {});
+    const double want = distance_of(d, x, e, 5);
+    EXPECT_GT(want, 1e-4);
+    EXPECT_NEAR(trace(mask, "act").at(0), want, 1e-4 * std::max(1.0, want)) << name_of(d);  // float against double, as in test_objective
   }
 }
 

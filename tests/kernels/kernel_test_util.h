@@ -46,6 +46,15 @@ inline double largest(const Vec& v) {
   return best;
 }
 
+// Images [rows, columns] one after the other as [columns, rows].
+template <class T>
+std::vector<T> transposed(const std::vector<T>& v, int64_t rows, int64_t columns) {
+  std::vector<T> out(v.size());
+  const auto R = static_cast<size_t>(rows), C = static_cast<size_t>(columns);
+  for (size_t i = 0; i < v.size(); ++i) out[i / (R * C) * (R * C) + i % C * R + i / C % R] = v[i];
+  return out;
+}
+
 // Central differences of f at x against the analytic gradient. With step 1e-5 the formula's own error is about 1e-10 of the third
 // derivative, and rounding adds 2e-16 |f| / 1e-5 = 2e-11 |f|; for functions of size about 1, 1e-6 of the largest entry leaves two digits of
 // room. The floor 1e-3 is for gradients that are zero altogether.

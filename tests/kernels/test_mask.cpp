@@ -208,8 +208,8 @@ TEST(Compose, EveryPassIsTheFormula) {
     const auto d32 = k.data<float>();
     Vec out(size_t(k.P * B * C * HW));
     std::vector<float> out32(out.size());
-    compose_ref(out.data(), d.x.data(), d.passes.data(), B, k.P, C, HW);
-    compose_ref(out32.data(), d32.x.data(), d32.passes.data(), B, k.P, C, HW);
+    compose_ref(out.data(), d.x.data(), d.passes.data(), ChannelOrder::kFirst, B, k.P, C, HW);
+    compose_ref(out32.data(), d32.x.data(), d32.passes.data(), ChannelOrder::kFirst, B, k.P, C, HW);
     for (int64_t p = 0; p < k.P; ++p)
       for (int64_t b = 0; b < B; ++b)
         for (int64_t c = 0; c < C; ++c)
@@ -224,12 +224,26 @@ TEST(Compose, EveryPassIsTheFormula) {
   }
 }
 
+TEST(Compose, ChannelsMayComeLast) {
+  const int64_t B = 2, C = 3, HW = 35;
+  const ComposeCase k(B, C, HW, 6);
+  const auto d = k.data<double>();
+  Vec first(size_t(k.P * B * C * HW)), last(first.size()), gradient(size_t(B * HW), 1.0), from_last = gradient;
+  compose_ref(first.data(), d.x.data(), d.passes.data(), ChannelOrder::kFirst, B, k.P, C, HW);
+  compose_ref(last.data(), d.x.data(), d.passes.data(), ChannelOrder::kLast, B, k.P, C, HW);
+  EXPECT_EQ(last, transposed(first, C, HW));
+  compose_backward_ref(gradient.data(), k.dout.data(), d.x.data(), d.passes.data(), ChannelOrder::kFirst, B, k.P, C, HW, true);
+  const Vec dout = transposed(k.dout, C, HW);
+  compose_backward_ref(from_last.data(), dout.data(), d.x.data(), d.passes.data(), ChannelOrder::kLast, B, k.P, C, HW, true);
+  for (size_t i = 0; i < gradient.size(); ++i) EXPECT_NEAR(from_last[i], gradient[i], 1e-13);  // sums of 24, which a compiler may reorder
+}
+
 TEST(Compose, HardMaskCopiesBitForBit) {
   const std::vector<float> x{0.1f, -7e8f, 3.3f}, mask{1, 0, 1}, colour{0.7f};
   const std::vector<ComposePass<float>> passes{{false, BackgroundLayout::kColour, mask.data(), colour.data()},
                                                {true, BackgroundLayout::kColour, mask.data(), colour.data()}};
   std::vector<float> out(6);
-  compose_ref(out.data(), x.data(), passes.data(), 1, 2, 1, 3);
+  compose_ref(out.data(), x.data(), passes.data(), ChannelOrder::kFirst, 1, 2, 1, 3);
   EXPECT_EQ(out, (std::vector<float>{0.1f, 0.7f, 3.3f, 0.7f, -7e8f, 0.7f}));
 }
 
@@ -238,22 +252,23 @@ TEST(Compose, GradientOfTheMask) {
     const ComposeCase k(B, C, HW, 5);
     auto d = k.data<double>();
     Vec dmask(size_t(B * HW), 3.0);
-    compose_backward_ref(dmask.data(), k.dout.data(), d.x.data(), d.passes.data(), B, k.P, C, HW, false);
+    compose_backward_ref(dmask.data(), k.dout.data(), d.x.data(), d.passes.data(), ChannelOrder::kFirst, B, k.P, C, HW, false);
     const auto f = [&](const Vec& at) {
       for (auto& pass : d.passes) pass.mask = at.data();  // all passes on the one soft mask: what straight-through differentiates
       Vec out(size_t(k.P * B * C * HW));
-      compose_ref(out.data(), d.x.data(), d.passes.data(), B, k.P, C, HW);
+      compose_ref(out.data(), d.x.data(), d.passes.data(), ChannelOrder::kFirst, B, k.P, C, HW);
       return std::inner_product(out.begin(), out.end(), k.dout.begin(), 0.0);
     };
     expect_gradient(f, k.soft, dmask, "compose");
     Vec twice = dmask;
     for (auto& pass : d.passes) pass.mask = nullptr;  // not read
-    compose_backward_ref(twice.data(), k.dout.data(), d.x.data(), d.passes.data(), B, k.P, C, HW, true);
+    compose_backward_ref(twice.data(), k.dout.data(), d.x.data(), d.passes.data(), ChannelOrder::kFirst, B, k.P, C, HW, true);
     for (size_t i = 0; i < dmask.size(); ++i)
       EXPECT_NEAR(twice[i], 2 * dmask[i], 1e-12 * std::abs(dmask[i]) + 1e-13);  // sums of 24 roundings
     const auto d32 = k.data<float>();
     std::vector<float> dmask32(dmask.size());
-    compose_backward_ref(dmask32.data(), as<float>(k.dout).data(), d32.x.data(), d32.passes.data(), B, k.P, C, HW, false);
+    compose_backward_ref(dmask32.data(), as<float>(k.dout).data(), d32.x.data(), d32.passes.data(), ChannelOrder::kFirst, B, k.P, C, HW,
+                         false);
     expect_close(dmask32, dmask, 5e-6, "float compose");  // sums of up to 32 products about 1, 6e-8 each
   }
 }

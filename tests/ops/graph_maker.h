@@ -61,6 +61,12 @@ class GraphMaker {
     seed(id);
   }
 
+  // Everything the caller sees is taken in place where that can be.
+  void take_in_place() {
+    for (const std::vector<ValueId>& list : {graph.inputs(), graph.outputs(), options.exposed, options.gradients.seeds})
+      options.in_place.insert(options.in_place.end(), list.begin(), list.end());
+  }
+
   double distance_to_kinks() const { return kink_distance(graph, oracle::run<double>(graph, inputs, {})); }
   void check(Tolerance forward, Tolerance backward) {
     expect_like_oracle(tested_backend(), graph, options, inputs, seeds, forward, backward);

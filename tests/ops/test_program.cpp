@@ -72,6 +72,23 @@ TEST(Program, ExposedValuesAreRowMajorAndStayAtTheirAddress) {
   EXPECT_EQ(runner.program().data(relu), address);
 }
 
+// A value that is exposed, one that is seeded behind an activation and read in two layouts, the image and two results.
+TEST(Program, ValuesCanBeTakenInPlace) {
+  for (Leaf weights : {Leaf::kConstant, Leaf::kParameter}) {
+    GraphMaker g = clear_of_kinks(310, weights, [](GraphMaker& m) {
+      const ValueId first = m.conv(m.input(m.random().uniform({2, 3, 7, 6})), 5, 3, 1, 1);
+      m.options.exposed.push_back(first);
+      const ValueId tap = m.relu(m.conv(m.relu(first), 6, 3, 2, 1));
+      m.seed(tap);
+      const ValueId map = m.relu(m.conv(tap, 4, 3, 1, 1));
+      m.output(map);
+      m.output(m.linear(m.flat(tap), 4));
+    });
+    g.take_in_place();
+    g.check(squared(1e-11), squared(1e-11));  // fp32 through three layers
+  }
+}
+
 TEST(Program, AskingForWhatWasNotCompiledIsAnError) {
   GraphMaker g = small_net();
   ProgramRunner runner(tested_backend(), g.graph, g.options);

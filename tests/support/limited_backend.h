@@ -84,6 +84,7 @@ class LimitedBackend : public Backend {
     float* gradient(ValueId value) override { return inner_->gradient(value); }
     void forward() override { inner_->forward(); }
     void backward() override { inner_->backward(); }
+    kernels::ChannelOrder order(ValueId value) const override { return inner_->order(value); }
     MemoryReport memory() const override { return inner_->memory(); }
 
    private:

@@ -25,15 +25,16 @@ class ProgramRunner {
       : backend_(backend), graph_(graph), options_(options), program_(backend.compile(graph, options)) {}
   Program& program() { return *program_; }
 
+  // What is given and returned is NCHW, whatever is taken in place and lies otherwise.
   void write(ValueId id, const Doubles& values) {
-    const Tensor t = to_tensor(values, graph_.value(id).dtype);
+    const Tensor t = to_tensor(in_memory(id, values), graph_.value(id).dtype);
     std::vector<float> words((t.bytes() + sizeof(float) - 1) / sizeof(float));  // whatever the type: what is there is copied
     if (t.bytes() % sizeof(float) != 0) backend_.download(words.data(), program_->data(id), words.size());
     if (t.bytes() > 0) std::memcpy(words.data(), t.raw(), t.bytes());
     backend_.upload(program_->data(id), words.data(), words.size());
   }
   void write_gradient(ValueId id, const Doubles& values) {
-    const Tensor t = to_tensor(values);
+    const Tensor t = to_tensor(in_memory(id, values));
     backend_.upload(program_->gradient(id), t.data<float>(), static_cast<size_t>(t.count()));
   }
   Doubles read(ValueId id) const {
@@ -41,12 +42,12 @@ class ProgramRunner {
     std::vector<float> words((t.bytes() + sizeof(float) - 1) / sizeof(float));
     backend_.download(words.data(), program_->data(id), words.size());
     if (t.bytes() > 0) std::memcpy(t.raw(), words.data(), t.bytes());
-    return oracle::from_tensor<double>(t);
+    return from_memory(id, oracle::from_tensor<double>(t));
   }
   Doubles read_gradient(ValueId id) const {
     Tensor t(DType::kF32, graph_.value(id).shape);
     backend_.download(t.data<float>(), program_->gradient(id), static_cast<size_t>(t.count()));
-    return oracle::from_tensor<double>(t);
+    return from_memory(id, oracle::from_tensor<double>(t));
   }
 
   // All graph inputs and all seeds must be given.
@@ -66,6 +67,24 @@ class ProgramRunner {
   }
 
  private:
+  // body(place of an element in NCHW, place in memory)
+  template <class Body>
+  void each_place(ValueId id, const Doubles& values, const Body& body) const {
+    const bool last = program_->order(id) == kernels::ChannelOrder::kLast;
+    const Shape& s = graph_.value(id).shape;
+    const int64_t C = last ? s[1] : 1, HW = last ? s[2] * s[3] : 1;
+    for (int64_t i = 0; i < values.count(); ++i) body(i, i / (C * HW) * (C * HW) + i % HW * C + i / HW % C);
+  }
+  Doubles in_memory(ValueId id, const Doubles& values) const {
+    Doubles out = values;
+    each_place(id, values, [&](int64_t from, int64_t to) { out[to] = values[from]; });
+    return out;
+  }
+  Doubles from_memory(ValueId id, const Doubles& values) const {
+    Doubles out = values;
+    each_place(id, values, [&](int64_t to, int64_t from) { out[to] = values[from]; });
+    return out;
+  }
   static bool same_bits(const Doubles& a, const Doubles& b) {
     return a.count() == b.count() && (a.count() == 0 || std::memcmp(a.data.data(), b.data.data(), a.data.size() * sizeof(double)) == 0);
   }

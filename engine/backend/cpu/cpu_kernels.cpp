@@ -24,24 +24,26 @@ class CpuKernels : public Kernels {
   void top_fraction_mask(float* h, float* threshold, const float* s, const float* area, int64_t B, int64_t HW) override {
     kernels::top_fraction_mask_ref(h, threshold, s, area, B, HW);
   }
-  void compose(float* out, const float* x, std::span<const Pass> passes, int64_t B, int64_t C, int64_t HW) override {
-    kernels::compose_ref(out, x, passes.data(), B, static_cast<int64_t>(passes.size()), C, HW);
+  void compose(float* out, const float* x, std::span<const Pass> passes, kernels::ChannelOrder order, int64_t B, int64_t C,
+               int64_t HW) override {
+    kernels::compose_ref(out, x, passes.data(), order, B, static_cast<int64_t>(passes.size()), C, HW);
   }
-  void compose_backward(float* dmask, const float* dout, const float* x, std::span<const Pass> passes, int64_t B, int64_t C, int64_t HW,
-                        bool accumulate) override {
-    kernels::compose_backward_ref(dmask, dout, x, passes.data(), B, static_cast<int64_t>(passes.size()), C, HW, accumulate);
+  void compose_backward(float* dmask, const float* dout, const float* x, std::span<const Pass> passes, kernels::ChannelOrder order,
+                        int64_t B, int64_t C, int64_t HW, bool accumulate) override {
+    kernels::compose_backward_ref(dmask, dout, x, passes.data(), order, B, static_cast<int64_t>(passes.size()), C, HW, accumulate);
   }
   void random_background(float* out, const kernels::BackgroundSpec& spec, kernels::RandomStream stream,
                          const kernels::BackgroundCursor* cursor, int64_t count) override {
     kernels::random_background_ref(out, spec, stream, cursor->image, cursor->first, count);
   }
-  void tap_prepare(float* prepared, float* constant, const float* reference, kernels::TapDistance kind, int64_t B, int64_t C,
-                   int64_t HW) override {
-    kernels::tap_prepare_ref(prepared, constant, reference, kind, B, C, HW);
+  void tap_prepare(float* prepared, float* constant, const float* reference, kernels::TapDistance kind, kernels::ChannelOrder order,
+                   int64_t B, int64_t C, int64_t HW) override {
+    kernels::tap_prepare_ref(prepared, constant, reference, kind, order, B, C, HW);
   }
   void tap_distance(float* value, float* gradient, const float* current, const float* prepared, const float* constant, const float* weight,
-                    kernels::TapDistance kind, int64_t B, int64_t P, int64_t C, int64_t HW, bool accumulate) override {
-    kernels::tap_distance_ref(value, gradient, current, prepared, constant, weight, kind, B, P, C, HW, accumulate);
+                    kernels::TapDistance kind, kernels::ChannelOrder order, int64_t B, int64_t P, int64_t C, int64_t HW,
+                    bool accumulate) override {
+    kernels::tap_distance_ref(value, gradient, current, prepared, constant, weight, kind, order, B, P, C, HW, accumulate);
   }
   void kl_logits(float* value, float* gradient, const float* z, const float* target, const float* weight, float temperature, int64_t B,
                  int64_t P, int64_t K, bool accumulate) override {

@@ -4,6 +4,11 @@
 #include "engine/backend/cuda/cuda_recording.h"
 #include "engine/core/error.h"
 
+#if __has_include(<nvtx3/nvToolsExt.h>) && !defined(ACTMATCH_SIMT)
+#include <nvtx3/nvToolsExt.h>
+#define ACTMATCH_HAVE_NVTX
+#endif
+
 namespace actmatch::cuda {
 
 Stream::Stream() { ACTMATCH_CUDA(cudaStreamCreateWithFlags(&stream_, cudaStreamNonBlocking)); }
@@ -11,9 +16,9 @@ Stream::~Stream() { cudaStreamDestroy(stream_); }
 
 DeviceBackend::DeviceBackend(DeviceBackendParts parts)
     : parts_(std::move(parts)),
-      engine_{parts_.stream->get(), parts_.precision, parts_.convolutions.get(), parts_.products.get()},
-      weights_(engine_.stream),
-      kernels_(engine_.stream) {}
+      engine_{parts_.stream->get(), parts_.precision, parts_.convolutions.get(), parts_.products.get(), std::make_shared<MemoryCount>()},
+      weights_(engine_.stream, engine_.memory),
+      kernels_(engine_.stream, engine_.memory) {}
 
 // What is freed below may still be in use.
 DeviceBackend::~DeviceBackend() {
@@ -35,7 +40,7 @@ std::unique_ptr<Program> DeviceBackend::compile(const Graph& graph, const Compil
 
 float* DeviceBackend::allocate(size_t count) {
   use_device();
-  DeviceMemory memory(std::max<size_t>(count, 1) * sizeof(float));
+  DeviceMemory memory(std::max<size_t>(count, 1) * sizeof(float), engine_.memory);
   fill_zero(engine_.stream, memory.data(), memory.bytes());
   auto* address = static_cast<float*>(memory.data());
   memory_.emplace(address, std::move(memory));
@@ -81,5 +86,13 @@ void DeviceBackend::synchronize() {
   use_device();
   ACTMATCH_CUDA(cudaStreamSynchronize(engine_.stream));
 }
+
+#if defined(ACTMATCH_HAVE_NVTX)
+void DeviceBackend::begin_range(const char* name) { nvtxRangePushA(name); }
+void DeviceBackend::end_range() { nvtxRangePop(); }
+#else
+void DeviceBackend::begin_range(const char*) {}
+void DeviceBackend::end_range() {}
+#endif
 
 }  // namespace actmatch::cuda

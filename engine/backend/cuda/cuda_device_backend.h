@@ -58,11 +58,15 @@ class DeviceBackend : public Backend {
   Kernels& kernels() override { return kernels_; }
   Precision precision() const override { return parts_.precision; }
   size_t free_memory() const override;
+  HeldMemory held_memory() const override { return {engine_.memory->now(), engine_.memory->peak()}; }
+  void restart_peak() override { engine_.memory->restart_peak(); }
   int64_t preferred_batch() const override { return parts_.preferred_batch; }
   std::unique_ptr<Recording> record(const std::function<void()>& body) override;
   std::unique_ptr<Readback> make_readback(const float* device, size_t count) override;
   void synchronize() override;
   void set_threads(int) override {}  // the host does no work to speak of
+  void begin_range(const char* name) override;
+  void end_range() override;
 
  private:
   void use_device() const;  // the runtime's current device belongs to the thread

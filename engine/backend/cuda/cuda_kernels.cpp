@@ -9,10 +9,6 @@ namespace actmatch::cuda {
 
 namespace launch = kernels::cuda;
 
-GrowingScratch::~GrowingScratch() {
-  for (void* block : blocks_) cudaFree(block);
-}
-
 void* GrowingScratch::get(size_t bytes, bool capturing) {
   if (bytes == 0) return nullptr;
   if (bytes > size_) {
@@ -21,12 +17,10 @@ void* GrowingScratch::get(size_t bytes, bool capturing) {
                                             " bytes of scratch and there are " + std::to_string(size_) +
                                             "; run the step once before it is recorded");
     const size_t wanted = std::max(bytes, 2 * size_);
-    void* block = nullptr;
-    ACTMATCH_CUDA(cudaMalloc(&block, wanted));
-    blocks_.push_back(block);
+    blocks_.emplace_back(wanted, count_);
     size_ = wanted;
   }
-  return blocks_.back();
+  return blocks_.back().data();
 }
 
 void CudaKernels::fill(float* x, float value, int64_t count) { ACTMATCH_CUDA(launch::fill(stream_, x, value, count)); }
@@ -50,14 +44,15 @@ void CudaKernels::top_fraction_mask(float* h, float* threshold, const float* s, 
   ACTMATCH_CUDA(launch::top_fraction_mask(stream_, h, threshold, s, area, B, HW));
 }
 
-void CudaKernels::compose(float* out, const float* x, std::span<const Pass> passes, int64_t B, int64_t C, int64_t HW) {
-  ACTMATCH_CUDA(launch::compose(stream_, out, x, passes.data(), B, static_cast<int64_t>(passes.size()), C, HW));
+void CudaKernels::compose(float* out, const float* x, std::span<const Pass> passes, kernels::ChannelOrder order, int64_t B, int64_t C,
+                          int64_t HW) {
+  ACTMATCH_CUDA(launch::compose(stream_, out, x, passes.data(), order, B, static_cast<int64_t>(passes.size()), C, HW));
 }
 
-void CudaKernels::compose_backward(float* dmask, const float* dout, const float* x, std::span<const Pass> passes, int64_t B, int64_t C,
-                                   int64_t HW, bool accumulate) {
+void CudaKernels::compose_backward(float* dmask, const float* dout, const float* x, std::span<const Pass> passes,
+                                   kernels::ChannelOrder order, int64_t B, int64_t C, int64_t HW, bool accumulate) {
   ACTMATCH_CUDA(
-      launch::compose_backward(stream_, dmask, dout, x, passes.data(), B, static_cast<int64_t>(passes.size()), C, HW, accumulate));
+      launch::compose_backward(stream_, dmask, dout, x, passes.data(), order, B, static_cast<int64_t>(passes.size()), C, HW, accumulate));
 }
 
 void CudaKernels::random_background(float* out, const kernels::BackgroundSpec& spec, kernels::RandomStream stream,
@@ -65,18 +60,18 @@ void CudaKernels::random_background(float* out, const kernels::BackgroundSpec& s
   ACTMATCH_CUDA(launch::random_background(stream_, out, spec, stream, cursor, count));
 }
 
-void CudaKernels::tap_prepare(float* prepared, float* constant, const float* reference, kernels::TapDistance kind, int64_t B, int64_t C,
-                              int64_t HW) {
+void CudaKernels::tap_prepare(float* prepared, float* constant, const float* reference, kernels::TapDistance kind,
+                              kernels::ChannelOrder order, int64_t B, int64_t C, int64_t HW) {
   void* scratch = scratch_.get(launch::tap_prepare_scratch_bytes(kind, B, C, HW), capturing_);
-  ACTMATCH_CUDA(launch::tap_prepare(stream_, prepared, constant, reference, kind, B, C, HW, scratch));
+  ACTMATCH_CUDA(launch::tap_prepare(stream_, prepared, constant, reference, kind, order, B, C, HW, scratch));
 }
 
 void CudaKernels::tap_distance(float* value, float* gradient, const float* current, const float* prepared, const float* constant,
-                               const float* weight, kernels::TapDistance kind, int64_t B, int64_t P, int64_t C, int64_t HW,
-                               bool accumulate) {
+                               const float* weight, kernels::TapDistance kind, kernels::ChannelOrder order, int64_t B, int64_t P, int64_t C,
+                               int64_t HW, bool accumulate) {
   void* scratch = scratch_.get(launch::tap_distance_scratch_bytes(kind, B, P, C, HW), capturing_);
   ACTMATCH_CUDA(
-      launch::tap_distance(stream_, value, gradient, current, prepared, constant, weight, kind, B, P, C, HW, accumulate, scratch));
+      launch::tap_distance(stream_, value, gradient, current, prepared, constant, weight, kind, order, B, P, C, HW, accumulate, scratch));
 }
 
 void CudaKernels::kl_logits(float* value, float* gradient, const float* z, const float* target, const float* weight, float temperature,

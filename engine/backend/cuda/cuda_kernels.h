@@ -6,6 +6,7 @@
 #include <memory>
 #include <vector>
 
+#include "engine/backend/cuda/cuda_memory.h"
 #include "engine/backend/kernels.h"
 
 namespace actmatch::cuda {
@@ -14,23 +15,21 @@ namespace actmatch::cuda {
 // still name it; sizes double at least, so that this is never more than the block in use.
 class GrowingScratch {
  public:
-  GrowingScratch() = default;
-  GrowingScratch(const GrowingScratch&) = delete;
-  GrowingScratch& operator=(const GrowingScratch&) = delete;
-  ~GrowingScratch();
+  explicit GrowingScratch(std::shared_ptr<MemoryCount> count = nullptr) : count_(std::move(count)) {}
   // At least `bytes`, aligned for any type; null for 0. Throws kInternal where it would have to grow while `capturing`, kOutOfMemory where
   // there is no memory.
   void* get(size_t bytes, bool capturing);
   size_t bytes() const { return size_; }
 
  private:
-  std::vector<void*> blocks_;
+  std::shared_ptr<MemoryCount> count_;
+  std::vector<DeviceMemory> blocks_;
   size_t size_ = 0;
 };
 
 class CudaKernels : public Kernels {
  public:
-  explicit CudaKernels(cudaStream_t stream) : stream_(stream) {}
+  explicit CudaKernels(cudaStream_t stream, std::shared_ptr<MemoryCount> count = nullptr) : stream_(stream), scratch_(std::move(count)) {}
 
   // Between the begin and the end of a capture nothing can be allocated. The same work must have run before it, uncaptured.
   void set_capturing(bool capturing) { capturing_ = capturing; }
@@ -53,15 +52,17 @@ class CudaKernels : public Kernels {
                               bool accumulate) override;
   void hard_mask(float* h, const float* s, const float* threshold, int64_t B, int64_t HW) override;
   void top_fraction_mask(float* h, float* threshold, const float* s, const float* area, int64_t B, int64_t HW) override;
-  void compose(float* out, const float* x, std::span<const Pass> passes, int64_t B, int64_t C, int64_t HW) override;
-  void compose_backward(float* dmask, const float* dout, const float* x, std::span<const Pass> passes, int64_t B, int64_t C, int64_t HW,
-                        bool accumulate) override;
+  void compose(float* out, const float* x, std::span<const Pass> passes, kernels::ChannelOrder order, int64_t B, int64_t C,
+               int64_t HW) override;
+  void compose_backward(float* dmask, const float* dout, const float* x, std::span<const Pass> passes, kernels::ChannelOrder order,
+                        int64_t B, int64_t C, int64_t HW, bool accumulate) override;
   void random_background(float* out, const kernels::BackgroundSpec& spec, kernels::RandomStream stream,
                          const kernels::BackgroundCursor* cursor, int64_t count) override;
-  void tap_prepare(float* prepared, float* constant, const float* reference, kernels::TapDistance kind, int64_t B, int64_t C,
-                   int64_t HW) override;
+  void tap_prepare(float* prepared, float* constant, const float* reference, kernels::TapDistance kind, kernels::ChannelOrder order,
+                   int64_t B, int64_t C, int64_t HW) override;
   void tap_distance(float* value, float* gradient, const float* current, const float* prepared, const float* constant, const float* weight,
-                    kernels::TapDistance kind, int64_t B, int64_t P, int64_t C, int64_t HW, bool accumulate) override;
+                    kernels::TapDistance kind, kernels::ChannelOrder order, int64_t B, int64_t P, int64_t C, int64_t HW,
+                    bool accumulate) override;
   void kl_logits(float* value, float* gradient, const float* z, const float* target, const float* weight, float temperature, int64_t B,
                  int64_t P, int64_t K, bool accumulate) override;
   void cross_entropy(float* value, float* gradient, const float* z, const int32_t* label, const float* weight, int64_t B, int64_t P,

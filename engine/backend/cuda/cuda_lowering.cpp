@@ -29,7 +29,8 @@ class ConvertStep : public Step {
   GradTarget target_;
 };
 
-// Brings a seed (a gradient the caller wrote) into the gradient of the value's slot. It writes nothing forward.
+// Brings a seed (a gradient the caller wrote) into the gradient of the value's slot, after everything else has been added to that. It
+// writes nothing forward.
 class SeedStep : public Step {
  public:
   SeedStep(const Engine& engine, Slot* seed, Slot* value) : Step(engine), seed_(seed), value_(value) {
@@ -43,6 +44,18 @@ class SeedStep : public Step {
 
  private:
   Slot *seed_, *value_;
+  GradTarget target_;
+};
+
+// A seed that the caller writes into the gradient of the value's slot itself, before the pass begins: what runs backward adds to it. It
+// only has to be in the list, as the first to write there.
+class SeedInPlace : public Step {
+ public:
+  SeedInPlace(const Engine& engine, Slot* value) : Step(engine) { differentiate(target_, value, true); }
+  void forward() override {}
+  std::string implementation() const override { return "seed in place"; }
+
+ private:
   GradTarget target_;
 };
 
@@ -105,10 +118,12 @@ Lowering::Lowering(const Graph& graph, const CompileOptions& options, const Grad
     : graph_(graph), schedule_(schedule), engine_(engine), weights_(weights), consumers_(graph.consumers()) {
   const size_t values = graph.values().size();
   is_exposed_.assign(values, false);
+  is_in_place_.assign(values, false);
   is_wanted_.assign(values, false);
   wanted_.resize(graph.nodes().size());
   for (const auto* list : {&graph.outputs(), &options.exposed, &options.gradients.seeds})
     for (ValueId v : *list) is_exposed_[static_cast<size_t>(v)] = true;
+  for (ValueId v : options.in_place) is_in_place_[static_cast<size_t>(v)] = true;
   for (ValueId v : options.gradients.wanted) is_wanted_[static_cast<size_t>(v)] = true;
   if (schedule)
     for (const BackwardStep& step : schedule->steps) wanted_[static_cast<size_t>(step.node)] = step.wanted;
@@ -174,7 +189,7 @@ Slot* Lowering::new_slot(std::string name, const Shape& shape, Form form) {
 
 Slot* Lowering::table_of(const std::string& what, const void* bytes, size_t size) {
   Slot* slot = new_slot(node_->name + "." + what, {static_cast<int64_t>(size)}, {Layout::kRows, Store::kBool});
-  auto memory = std::make_shared<DeviceMemory>(std::max<size_t>(size, 1));
+  auto memory = std::make_shared<DeviceMemory>(std::max<size_t>(size, 1), engine_.memory);
   copy_to_device(engine_.stream, memory->data(), bytes, size);
   slot->constant = std::move(memory);
   slot->persistent = true;
@@ -186,13 +201,20 @@ bool Lowering::wants(size_t i) const {
   return i < wanted.size() && wanted[i];
 }
 
+// How the caller sees a value that the program has, or would have, in that layout.
+Form Lowering::caller_form(ValueId id, Layout layout) const {
+  const Value& value = graph_.value(id);
+  const bool may_stay = is_in_place_[static_cast<size_t>(id)] && value.shape.size() == 4;
+  return {may_stay ? layout : Layout::kRows, natural_store(value.dtype)};
+}
+
 // The slot that the caller or the producer writes.
 Slot* Lowering::value_slot(ValueId id) {
   auto& versions = versions_[id];
   if (versions.empty()) {  // an input, parameter or exposed constant on its first use
     const Value& value = graph_.value(id);
     ACTMATCH_CHECK(value.kind != ValueKind::kActivation, "value '" + value.name + "' is used before it is computed");
-    Slot* slot = new_slot(value.name, value.shape, {Layout::kRows, natural_store(value.dtype)});
+    Slot* slot = new_slot(value.name, value.shape, caller_form(id, Layout::kChannelsLast));
     slot->persistent = true;
     if (value.kind == ValueKind::kConstant) slot->constant = weights_.get(value.constant, slot->form);
     slot->has_grad = schedule_ && schedule_->has_gradient[static_cast<size_t>(id)];
@@ -292,7 +314,7 @@ void Lowering::lower(const Group& group) {
   expose(output_value_);
   Slot* slot = value_slot(output_value_);
   if (is_wanted_[static_cast<size_t>(output_value_)] && slot->has_grad) {  // before the seed: backward, the seed has been added by then
-    Slot* copy = new_slot(slot->name + ".gradient", slot->shape, {Layout::kRows, Store::kF32});
+    Slot* copy = new_slot(slot->name + ".gradient", slot->shape, caller_form(output_value_, slot->form.layout));
     copy->has_grad = copy->persistent_grad = true;
     wanted_gradients_[output_value_] = copy;
     add_step(std::make_unique<WantedStep>(engine_, slot, copy));
@@ -303,22 +325,28 @@ void Lowering::lower(const Group& group) {
 void Lowering::expose(ValueId id) {
   if (!is_exposed_[static_cast<size_t>(id)]) return;
   Slot* slot = value_slot(id);
-  const Form plain{Layout::kRows, natural_store(graph_.value(id).dtype)};
-  const bool as_it_is = slot->form.store == plain.store && (slot->form.layout == plain.layout || same_in_both_layouts(slot->shape));
+  const Form form = caller_form(id, slot->form.layout);
+  const bool as_it_is = slot->form.store == form.store && (slot->form.layout == form.layout || same_in_both_layouts(slot->shape));
   if (as_it_is) {
     slot->persistent = true;
     exposed_[id] = slot;
     return;
   }
   // A copy of its own; seeds reach the value by their own step, so the copy carries no gradient.
-  Slot* copy = new_slot(slot->name, slot->shape, plain);
+  Slot* copy = new_slot(slot->name, slot->shape, form);
   copy->persistent = true;
   add_step(std::make_unique<ConvertStep>(engine_, slot, copy, false));
   exposed_[id] = copy;
 }
 
 void Lowering::add_seed(ValueId id, Slot* slot) {
-  Slot* seed = new_slot(slot->name + ".seed", slot->shape, {Layout::kRows, Store::kF32});
+  const Form form = caller_form(id, slot->form.layout);
+  if (is_in_place_[static_cast<size_t>(id)] && slot->has_grad && slot->grad_form() == form) {
+    slot->persistent_grad = true;
+    seeds_[id] = slot;
+    return;
+  }
+  Slot* seed = new_slot(slot->name + ".seed", slot->shape, form);
   seed->has_grad = seed->persistent_grad = true;
   seeds_[id] = seed;
   if (slot->has_grad) add_step(std::make_unique<SeedStep>(engine_, seed, slot));
@@ -334,6 +362,11 @@ void Lowering::run() {
   }
   for (const Group& group : groups_)
     if (group.node >= 0) lower(group);
+  for (const auto& [id, seed] : seeds_)  // last: the backward pass begins with them
+    if (seed == versions_.at(id).front()) {
+      steps_.push_back(std::make_unique<SeedInPlace>(engine_, seed));
+      steps_.back()->node = graph_.value(id).producer;
+    }
 }
 
 namespace {

@@ -3,7 +3,7 @@
 // layout.
 //
 // Feature maps lie channels-last, and activations and gradients are stored in the precision's type. What the caller sees (inputs, outputs,
-// parameters, taps, their gradients) is fp32 and row-major.
+// parameters, taps, their gradients) is fp32, and row-major but for what is taken in place.
 #pragma once
 
 #include <map>
@@ -25,6 +25,7 @@ struct Engine {
   Precision precision = Precision::kF32;
   ConvLibrary* convolutions = nullptr;
   MatMulLibrary* products = nullptr;
+  std::shared_ptr<MemoryCount> memory;  // counts what is allocated; may be null
 
   Store store() const { return precision == Precision::kBf16 ? Store::kBf16 : Store::kF32; }
   ConvPrecision library_precision() const {
@@ -167,7 +168,7 @@ class Lowering {
   void run();
   std::vector<std::unique_ptr<Slot>>& slots() { return slots_; }
   std::vector<std::unique_ptr<Step>>& steps() { return steps_; }
-  Slot* exposed(ValueId value) const;   // fp32 rows, persistent; null when the value is not exposed
+  Slot* exposed(ValueId value) const;   // fp32, persistent; null when the value is not exposed
   Slot* seed(ValueId value) const;      // its `grad` is what the caller writes; null when not a seed
   Slot* gradient(ValueId value) const;  // of a wanted value: its `grad` is what the caller reads; null when no seed reaches it
 
@@ -186,6 +187,7 @@ class Lowering {
   Slot* table_of(const std::string& what, const void* bytes, size_t size);
   Slot* value_slot(ValueId value);
   Slot* in_form(ValueId value, Form form, Store grad_store);
+  Form caller_form(ValueId value, Layout layout) const;
   void add_seed(ValueId value, Slot* slot);
   void lower(const Group& group);
   void expose(ValueId value);
@@ -205,9 +207,9 @@ class Lowering {
   std::map<ValueId, std::vector<Slot*>> versions_;  // first: the one the producer wrote
   std::map<ValueId, Slot*> exposed_, seeds_, wanted_gradients_;
   std::vector<std::vector<NodeId>> consumers_;
-  std::vector<bool> is_exposed_, is_wanted_;  // by value
-  std::vector<std::vector<bool>> wanted_;     // by node
-  std::vector<Group> groups_;                 // by the last node that runs in it; node -1 where none ends
+  std::vector<bool> is_exposed_, is_in_place_, is_wanted_;  // by value
+  std::vector<std::vector<bool>> wanted_;                   // by node
+  std::vector<Group> groups_;                               // by the last node that runs in it; node -1 where none ends
 };
 
 // The row of an operator in the CUDA backend's table.

@@ -3,7 +3,6 @@
 #include <map>
 
 #include "engine/backend/cuda/cuda_memory.h"
-#include "engine/backend/cuda/trace_range.h"
 
 namespace actmatch::cuda {
 
@@ -31,12 +30,17 @@ CudaProgram::CudaProgram(const Graph& graph, const CompileOptions& options, cons
       if (Slot* slot = scratch->becomes_gradient_of) moving_.emplace_back(slot, slot->grad);
   expose(graph, options, lowering, take,
          [&](const Slot& slot, const Tensor& value) { copy_to_device(engine.stream, slot.data, value.raw(), slot.bytes); });
+  for (ValueId id : options.in_place) {
+    const Slot* slot = lowering.exposed(id);
+    ACTMATCH_CHECK(slot, "what is taken in place is exposed");
+    if (slot->form.layout == Layout::kChannelsLast) channels_last_.insert(id);
+  }
   wait();
 }
 
 // Filled with zeros: what is exposed must not show what was there before.
 std::byte* CudaProgram::allocate(size_t bytes) {
-  memory_.emplace_back(bytes);
+  memory_.emplace_back(bytes, engine_.memory);
   fill_zero(engine_.stream, memory_.back().data(), bytes);
   return static_cast<std::byte*>(memory_.back().data());
 }
@@ -44,12 +48,10 @@ std::byte* CudaProgram::allocate(size_t bytes) {
 void CudaProgram::wait() const { ACTMATCH_CUDA(cudaStreamSynchronize(engine_.stream)); }
 
 void CudaProgram::forward() {
-  const TraceRange range("network forward");
   run_forward([this] { wait(); });
 }
 
 void CudaProgram::backward() {
-  const TraceRange range("network backward");
   for (const auto& [slot, begin] : moving_) slot->grad = begin;
   run_backward([this] { wait(); });
 }

@@ -2,6 +2,7 @@
 // profiling they wait for every step, which cannot be recorded.
 #pragma once
 
+#include <set>
 #include <utility>
 #include <vector>
 
@@ -14,6 +15,9 @@ class CudaProgram : public SteppedProgram<Slot, Step> {
  public:
   CudaProgram(const Graph& graph, const CompileOptions& options, const Engine& engine, WeightCache& weights);
 
+  kernels::ChannelOrder order(ValueId value) const override {
+    return channels_last_.count(value) > 0 ? kernels::ChannelOrder::kLast : kernels::ChannelOrder::kFirst;
+  }
   void forward() override;
   void backward() override;
 
@@ -25,6 +29,7 @@ class CudaProgram : public SteppedProgram<Slot, Step> {
   GradientSchedule schedule_;
   std::vector<DeviceMemory> memory_;
   std::vector<std::pair<Slot*, std::byte*>> moving_;  // gradients that steps move, and where they are when a pass begins
+  std::set<ValueId> channels_last_;
 };
 
 }  // namespace actmatch::cuda

@@ -3,7 +3,6 @@
 #include <vector>
 
 #include "engine/backend/cuda/check.h"
-#include "engine/backend/cuda/trace_range.h"
 
 namespace actmatch::cuda {
 
@@ -12,10 +11,7 @@ namespace {
 class PlainRecording : public Recording {
  public:
   PlainRecording(std::function<void()> body, std::string why) : body_(std::move(body)), why_(std::move(why)) {}
-  void replay() override {
-    const TraceRange range("step, plain calls");
-    body_();
-  }
+  void replay() override { body_(); }
   std::string implementation() const override { return "plain calls: " + why_; }
 
  private:
@@ -39,10 +35,7 @@ class GraphRecording : public Recording {
     cudaGraphExecDestroy(executable_);
     cudaGraphDestroy(graph_);
   }
-  void replay() override {
-    const TraceRange range("step, CUDA graph");
-    ACTMATCH_CUDA(cudaGraphLaunch(executable_, stream_));
-  }
+  void replay() override { ACTMATCH_CUDA(cudaGraphLaunch(executable_, stream_)); }
   std::string implementation() const override { return "CUDA graph of " + std::to_string(nodes_) + " nodes"; }
 
  private:

@@ -56,7 +56,7 @@ std::shared_ptr<const DeviceMemory> WeightCache::get(const std::shared_ptr<const
     if (e.kind == kind && e.constant.lock() == constant)
       if (auto found = e.made.lock()) return found;  // its last user may be going away in another thread
   const std::vector<std::byte> bytes = make(*constant);
-  auto made = std::make_shared<DeviceMemory>(std::max<size_t>(bytes.size(), 1));
+  auto made = std::make_shared<DeviceMemory>(std::max<size_t>(bytes.size(), 1), count_);
   copy_to_device(stream_, made->data(), bytes.data(), bytes.size());
   entries_.push_back({constant, kind, made});
   return made;

@@ -15,7 +15,7 @@ namespace actmatch::cuda {
 
 class WeightCache {
  public:
-  explicit WeightCache(cudaStream_t stream) : stream_(stream) {}
+  WeightCache(cudaStream_t stream, std::shared_ptr<MemoryCount> count) : stream_(stream), count_(std::move(count)) {}
 
   std::shared_ptr<const DeviceMemory> get(const std::shared_ptr<const Tensor>& constant, Form form);
   // In a form that an operator makes itself: make(constant) gives the bytes, `kind` says which form it is.
@@ -29,6 +29,7 @@ class WeightCache {
     std::weak_ptr<const DeviceMemory> made;
   };
   cudaStream_t stream_;
+  std::shared_ptr<MemoryCount> count_;
   std::vector<Entry> entries_;
   std::mutex mutex_;
 };

@@ -105,14 +105,17 @@ class Marc : public OneByOne {
         return std::span(passes).subspan(static_cast<size_t>(first), static_cast<size_t>(n));
       };
       classifier_.back_to_images(
-          2 * count, [&](float* input, int64_t first, int64_t n) { k.compose(input, x.data(), some(first, n), 1, shape.channels, N); },
+          2 * count,
+          [&](float* input, int64_t first, int64_t n) {
+            k.compose(input, x.data(), some(first, n), kernels::ChannelOrder::kFirst, 1, shape.channels, N);
+          },
           [&](std::span<float> row, int64_t i) {
             const bool kept = i < count;
             const double weight = (kept ? options_.positive : options_.negative) / static_cast<double>(count);
             (kept ? keep_loss : drop_loss) += logit_loss(row, problem.label, kept, weight) / static_cast<double>(count);
           },
           [&](const float* gradient, int64_t first, int64_t n) {
-            k.compose_backward(dm.data(), gradient, x.data(), some(first, n), 1, shape.channels, N, true);
+            k.compose_backward(dm.data(), gradient, x.data(), some(first, n), kernels::ChannelOrder::kFirst, 1, shape.channels, N, true);
           });
       k.mask_activate_backward(ds.data(), dm.data(), m.data(), one.data(), 1, N, false);
       k.variable_smooth_backward(dw.data(), dq.data(), scratch.data(), ds.data(), w.data(), q.data(),

@@ -55,7 +55,10 @@ class OptiCam : public OneByOne {
 
       backend.upload(mask.data(), found.soft.data(), found.soft.size());
       classifier_.back_to_images(
-          1, [&](float* input, int64_t, int64_t) { backend.kernels().compose(input, x.data(), passes, 1, shape.channels, pixels); },
+          1,
+          [&](float* input, int64_t, int64_t) {
+            backend.kernels().compose(input, x.data(), passes, kernels::ChannelOrder::kFirst, 1, shape.channels, pixels);
+          },
           [&](std::span<float> row, int64_t) {
             const auto y = static_cast<size_t>(problem.label);
             const float score = options_.score == Score::kLogit ? row[y] : softmax(row)[y];
@@ -64,7 +67,8 @@ class OptiCam : public OneByOne {
             score_gradient(row, problem.label, options_.score);
           },
           [&](const float* gradient, int64_t, int64_t) {
-            backend.kernels().compose_backward(d_mask.data(), gradient, x.data(), passes, 1, shape.channels, pixels, false);
+            backend.kernels().compose_backward(d_mask.data(), gradient, x.data(), passes, kernels::ChannelOrder::kFirst, 1, shape.channels,
+                                               pixels, false);
           });
       steps(step, options_.steps, &found.losses);
       // Back through the stretching: m = (S - low) / range.

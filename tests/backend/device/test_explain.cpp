@@ -44,6 +44,35 @@ TEST_F(DeviceExplain, TheLoopIsTheCpus) {
   }
 }
 
+// Every distance, at taps that a GPU has with the channels last, and at one in front of all convolutions.
+TEST_F(DeviceExplain, EveryDistanceIsTheCpus) {
+  const bool rough = tested_backend().precision() != Precision::kF32;
+  const GraphSource source = [plain = source_](int64_t batch, const std::vector<std::string>& keep) {
+    Graph g = plain(batch, keep);
+    std::vector<Node> nodes = g.nodes();
+    const ValueId half = g.add_constant("half", floats({1}, {0.5f}));
+    const ValueId scaled = g.add_node("scale", BinaryAttrs{BinaryKind::kMul}, {g.inputs()[0], half}, "scaled");
+    nodes[0].inputs[0] = scaled;
+    nodes.insert(nodes.begin(), g.node(g.value(scaled).producer));
+    g.replace_nodes(nodes);
+    return g;
+  };
+  Classifier classifier(tested_backend(), source), reference(cpu(), source);
+  const Problem here = problem_for(classifier, noise_image(classifier.shape(), 91), 0.1f);
+  const Problem there = problem_for(reference, noise_image(classifier.shape(), 91), 0.1f);
+  for (const TapDistance d :
+       {TapDistance::kKlChannels, TapDistance::kKlPositions, TapDistance::kCosine, TapDistance::kMse, TapDistance::kStandardisedMse}) {
+    SCOPED_TRACE(name_of(d));
+    Recipe r = busy();
+    r.steps = 3;
+    r.taps.names = {"scaled", "early", "late"};
+    r.taps.distances = {d};
+    r.taps.weights = {1};
+    expect_close(Optimiser(classifier, r).run(here, kSeed, {}), Optimiser(reference, r).run(there, kSeed, {}), "picture",
+                 rough ? 0.25 : 1e-3);
+  }
+}
+
 // The same bits with kernels of our own. A library may choose another plan for another batch.
 TEST_F(DeviceExplain, PicturesGetWhatTheyGetAlone) {
   const auto list = problems(classifier_, 3);
@@ -81,6 +110,8 @@ TEST_F(DeviceExplain, ClaimsHoldOnTheCpu) {
     const double close = tested_backend().precision() != Precision::kF32 ? 0.03 : 1e-4;
     EXPECT_NEAR(e.p_e, scores[static_cast<size_t>(outcome.label)], close);
     EXPECT_EQ(std::max_element(scores.begin(), scores.end()) - scores.begin(), outcome.label);
+    EXPECT_EQ(e.memory_bytes, tested_backend().held_memory().peak) << "the only picture: its share is all of it";
+    EXPECT_GT(e.memory_bytes, 0u);
   }
 }
 

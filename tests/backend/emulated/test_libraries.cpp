@@ -364,6 +364,18 @@ TEST(CudaLibraries, TransposedConvolutions) {
   EXPECT_EQ(TestConvLibrary::used, (std::set<std::string>{"0", "0r", "1", "2"}));
 }
 
+// A tap's gradient that the caller has written is there before the library's, whose last one takes the derivative along.
+TEST(CudaLibraries, SeedsInPlace) {
+  check([](GraphMaker& g) {
+    const ValueId a = g.relu(g.conv(g.input(g.random().uniform({2, 3, 6, 6})), 8, 3, 1, 1));
+    g.seed(a);
+    const ValueId b = g.relu(g.sum(g.conv(a, 8, 3, 1, 1), a));
+    g.seed(b);
+    g.output(g.relu(g.conv(b, 4, 3, 2, 1)));
+    g.take_in_place();
+  });
+}
+
 // A value whose gradient is asked for must not have another's derivative in it.
 TEST(CudaLibraries, WantedActivations) {
   check([](GraphMaker& g) {

@@ -177,6 +177,33 @@ TEST(CudaMemory, FreeMemoryIsWhatIsLeft) {
   EXPECT_EQ(backend->free_memory(), before);
 }
 
+// Buffers, programs with their weights and tables, scratch: all that is allocated is counted, to the byte.
+TEST(CudaMemory, WhatIsHeldIsCounted) {
+  const size_t before = simt::allocated_bytes();
+  const auto backend = make_backend();
+  const auto expect_counted = [&] { EXPECT_EQ(backend->held_memory().now, simt::allocated_bytes() - before); };
+  float* memory = backend->allocate(2001);
+  expect_counted();
+  EXPECT_EQ(backend->held_memory().peak, backend->held_memory().now);
+  GraphMaker g = net();
+  size_t most = 0;
+  {
+    const auto program = backend->compile(g.graph, g.options);
+    expect_counted();
+    backend->kernels().mask_regulariser(memory, memory + 1000, memory + 500, memory + 3, 8, 1, 20, 20, false);
+    expect_counted();
+    most = backend->held_memory().now;
+  }
+  expect_counted();
+  EXPECT_LT(backend->held_memory().now, most);
+  EXPECT_EQ(backend->held_memory().peak, most);
+  backend->restart_peak();
+  EXPECT_EQ(backend->held_memory().peak, backend->held_memory().now);
+  backend->release(memory);
+  EXPECT_LT(backend->held_memory().now, backend->held_memory().peak);
+  expect_counted();
+}
+
 TEST(CudaErrors, NameTheCallAndThePlace) {
   const auto backend = make_backend();
   float* memory = backend->allocate(2);

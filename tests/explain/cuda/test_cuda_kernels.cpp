@@ -105,10 +105,12 @@ TEST_F(CudaKernelsTest, Masks) {
     return std::vector<Kernels::Pass>{{false, BackgroundLayout::kColourPerItem, a.in(m), a.in(colour)},
                                       {true, BackgroundLayout::kImage, a.in(m), a.in(image)}};
   };
-  compare("compose", 8, [&](Kernels& k, Side& a) { k.compose(a.out(dout), a.in(x), passes(a), B, C, HW); });
-  for (const bool accumulate : {false, true})
-    compare("compose_backward", 64,
-            [&](Kernels& k, Side& a) { k.compose_backward(a.out(flat), a.in(dout), a.in(x), passes(a), B, C, HW, accumulate); });
+  for (const ChannelOrder order : {ChannelOrder::kFirst, ChannelOrder::kLast}) {
+    compare("compose", 8, [&](Kernels& k, Side& a) { k.compose(a.out(dout), a.in(x), passes(a), order, B, C, HW); });
+    for (const bool accumulate : {false, true})
+      compare("compose_backward", 64,
+              [&](Kernels& k, Side& a) { k.compose_backward(a.out(flat), a.in(dout), a.in(x), passes(a), order, B, C, HW, accumulate); });
+  }
 }
 
 TEST_F(CudaKernelsTest, RandomBackground) {
@@ -123,12 +125,14 @@ TEST_F(CudaKernelsTest, TapDistances) {
   const auto reference = random(B * C * HW, 0.1, 2), current = random(P * B * C * HW, 0.1, 2), weight = random(P * B, 1, 2);
   for (const TapDistance kind :
        {TapDistance::kKlChannels, TapDistance::kKlPositions, TapDistance::kCosine, TapDistance::kMse, TapDistance::kStandardisedMse})
-    for (const bool accumulate : {false, true})
-      compare("tap, kind " + std::to_string(static_cast<int>(kind)), 2000, [&](Kernels& k, Side& a) {  // approximate exponentials
-        float *prepared = a.out(reference), *constant = a.in(std::vector<float>(B));
-        k.tap_prepare(prepared, constant, a.in(reference), kind, B, C, HW);
-        k.tap_distance(a.out(weight), a.out(current), a.in(current), prepared, constant, a.in(weight), kind, B, P, C, HW, accumulate);
-      });
+    for (const ChannelOrder order : {ChannelOrder::kFirst, ChannelOrder::kLast})
+      for (const bool accumulate : {false, true})
+        compare("tap, kind " + std::to_string(static_cast<int>(kind)), 2000, [&](Kernels& k, Side& a) {  // approximate exponentials
+          float *prepared = a.out(reference), *constant = a.in(std::vector<float>(B));
+          k.tap_prepare(prepared, constant, a.in(reference), kind, order, B, C, HW);
+          k.tap_distance(a.out(weight), a.out(current), a.in(current), prepared, constant, a.in(weight), kind, order, B, P, C, HW,
+                         accumulate);
+        });
 }
 
 TEST_F(CudaKernelsTest, LogitLosses) {

@@ -102,17 +102,19 @@ TEST_F(CudaTest, Compose) {
           passes.push_back({complement, layout, p % 3 < 2 ? dmask.data() : dother.data(), backgrounds[p % 4]});
           reference.push_back({complement, layout, p % 3 < 2 ? mw.data() : ow.data(), wides[p % 4]});
         }
-        std::vector<double> want(dout.size());
-        compose_ref(want.data(), xw.data(), reference.data(), B, P, C, HW);
-        check(compose(nullptr, out.data(), dx.data(), passes.data(), B, P, C, HW));
-        expect_near(out.get(), want, 4, "images");  // 1 - m, two products, one sum
-        for (const bool accumulate : {false, true}) {
-          auto gradient = wide(old);
-          compose_backward_ref(gradient.data(), wide(dout).data(), xw.data(), reference.data(), B, P, C, HW, accumulate);
-          Device<float> got(old);
-          check(compose_backward(nullptr, got.data(), ddout.data(), dx.data(), passes.data(), B, P, C, HW, accumulate));
-          // Three roundings for each of the P*C terms, which are larger than the sum when they cancel.
-          expect_near(got.get(), gradient, 12.0 * static_cast<double>(P * C), "gradient");
+        for (const ChannelOrder order : {ChannelOrder::kFirst, ChannelOrder::kLast}) {
+          std::vector<double> want(dout.size());
+          compose_ref(want.data(), xw.data(), reference.data(), order, B, P, C, HW);
+          check(compose(nullptr, out.data(), dx.data(), passes.data(), order, B, P, C, HW));
+          expect_near(out.get(), want, 4, "images");  // 1 - m, two products, one sum
+          for (const bool accumulate : {false, true}) {
+            auto gradient = wide(old);
+            compose_backward_ref(gradient.data(), wide(dout).data(), xw.data(), reference.data(), order, B, P, C, HW, accumulate);
+            Device<float> got(old);
+            check(compose_backward(nullptr, got.data(), ddout.data(), dx.data(), passes.data(), order, B, P, C, HW, accumulate));
+            // Three roundings for each of the P*C terms, which are larger than the sum when they cancel.
+            expect_near(got.get(), gradient, 12.0 * static_cast<double>(P * C), "gradient");
+          }
         }
       }
     }
