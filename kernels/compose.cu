@@ -7,20 +7,22 @@
 namespace actmatch::kernels::cuda {
 namespace {
 
-// Where channel c of pixel i of a composed image is.
-__device__ __forceinline__ int64_t place_of(ChannelOrder order, int64_t c, int64_t i, int64_t C, int64_t HW) {
-  return order == ChannelOrder::kFirst ? c * HW + i : i * C + c;
-}
+// A pixel of composed images: where its first channel is, and how far apart its channels are.
+struct Pixel {
+  int64_t at, step;
+  __device__ __forceinline__ Pixel(ChannelOrder order, int64_t i, int64_t C, int64_t HW)
+      : at(order == ChannelOrder::kFirst ? i : i * C), step(order == ChannelOrder::kFirst ? HW : 1) {}
+};
 
 __global__ void compose_kernel(float* out, const float* x, Passes passes, ChannelOrder order, int64_t B, int64_t C, int64_t HW) {
   const int64_t i = flat_index(), b = blockIdx.y;
   if (i >= HW) return;
+  const Pixel pixel(order, i, C, HW);
   for (int64_t p = 0; p < passes.count; ++p) {
     const ComposePass<float>& pass = passes.pass[p];
     const float mask = pass.mask[b * HW + i], keep = pass.complement ? 1.0f - mask : mask, rest = pass.complement ? mask : 1.0f - mask;
-    float* image = out + ((passes.first + p) * B + b) * C * HW;
-    for (int64_t c = 0; c < C; ++c)
-      image[place_of(order, c, i, C, HW)] = keep * x[(b * C + c) * HW + i] + rest * background_at(pass, b, c, i, C, HW);
+    float* to = out + ((passes.first + p) * B + b) * C * HW + pixel.at;
+    for (int64_t c = 0; c < C; ++c) to[c * pixel.step] = keep * x[(b * C + c) * HW + i] + rest * background_at(pass, b, c, i, C, HW);
   }
 }
 
@@ -28,12 +30,13 @@ __global__ void compose_backward_kernel(float* dmask, const float* dout, const f
                                         int64_t C, int64_t HW, bool accumulate) {
   const int64_t i = flat_index(), b = blockIdx.y;
   if (i >= HW) return;
+  const Pixel pixel(order, i, C, HW);
   float sum = accumulate ? dmask[b * HW + i] : 0.0f;
   for (int64_t p = 0; p < passes.count; ++p) {
     const ComposePass<float>& pass = passes.pass[p];
-    const float* image = dout + ((passes.first + p) * B + b) * C * HW;
+    const float* from = dout + ((passes.first + p) * B + b) * C * HW + pixel.at;
     for (int64_t c = 0; c < C; ++c) {
-      const float d = image[place_of(order, c, i, C, HW)];
+      const float d = from[c * pixel.step];
       const float term = d * (x[(b * C + c) * HW + i] - background_at(pass, b, c, i, C, HW));
       sum += pass.complement ? -term : term;
     }

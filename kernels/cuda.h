@@ -62,7 +62,7 @@ cudaError_t compose_backward(cudaStream_t stream, float* dmask, const float* dou
 cudaError_t random_background(cudaStream_t stream, float* out, const BackgroundSpec& spec, RandomStream random_stream,
                               const BackgroundCursor* cursor, int64_t count);
 
-// tap_distance.h
+// tap_distance.h; an image has at most 2^31 - 1 numbers.
 size_t tap_prepare_scratch_bytes(TapDistance kind, int64_t B, int64_t C, int64_t HW);
 cudaError_t tap_prepare(cudaStream_t stream, float* prepared, float* constant, const float* reference, TapDistance kind, ChannelOrder order,
                         int64_t B, int64_t C, int64_t HW, void* scratch);

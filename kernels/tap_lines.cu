@@ -15,6 +15,7 @@ namespace {
 constexpr int kParts = 32;                      // threads that share a line
 constexpr int kBlockLines = kThreads / kParts;  // lines of a block
 constexpr int kHeld = 16;                       // numbers of a line that a thread keeps
+constexpr int kBlocks = 2;                      // of a multiprocessor: its registers suffice for so many
 constexpr int kMostSums = 5;                    // taken together
 constexpr double kSigmaGuard = 1e-6;
 
@@ -35,7 +36,7 @@ static __device__ __forceinline__ double* line_words() {
 // This thread's share of a line. Threads beyond the last line have no numbers, but come to the reductions.
 template <bool kColumn>
 struct Line {
-  int64_t begin, step, length;  // place of the line's first number, from one to the next, how many
+  int begin, step, length;  // place of the line's first number in its image, from one to the next, how many
   int part;
   bool valid;
 
@@ -44,22 +45,22 @@ struct Line {
     const int64_t line = static_cast<int64_t>(blockIdx.x) * kBlockLines + (kColumn ? thread % kBlockLines : thread / kParts);
     part = kColumn ? thread / kBlockLines : thread % kParts;
     valid = line < lines.count;
-    begin = valid ? (kColumn ? line : line * lines.length) : 0;
-    step = kColumn ? lines.count : 1;
-    length = valid ? lines.length : 0;
+    begin = valid ? static_cast<int>(kColumn ? line : line * lines.length) : 0;
+    step = kColumn ? static_cast<int>(lines.count) : 1;
+    length = valid ? static_cast<int>(lines.length) : 0;
   }
   // run(k, place) for the numbers that stay in registers, run(place) for the others.
   template <class Run>
   __device__ __forceinline__ void held(Run run) const {
     ACTMATCH_UNROLL
     for (int k = 0; k < kHeld; ++k) {
-      const int64_t i = part + k * kParts;
+      const int i = part + k * kParts;
       if (i < length) run(k, begin + i * step);
     }
   }
   template <class Run>
   __device__ __forceinline__ void others(Run run) const {
-    for (int64_t i = part + kHeld * kParts; i < length; i += kParts) run(begin + i * step);
+    for (int i = part + kHeld * kParts; i < length; i += kParts) run(begin + i * step);
   }
 
   // Over the line's threads; each of them gets the result.
@@ -118,7 +119,7 @@ struct Softmax {
 };
 
 template <bool kColumn>
-__global__ void __launch_bounds__(kThreads) kl_prepare_kernel(double* partial, TapPrepareArguments a, Lines lines) {
+__global__ void __launch_bounds__(kThreads, kBlocks) kl_prepare_kernel(double* partial, TapPrepareArguments a, Lines lines) {
   const Line<kColumn> line(lines);
   const int64_t image = static_cast<int64_t>(blockIdx.y) * lines.count * lines.length;
   const float* x = a.reference + image;
@@ -126,18 +127,18 @@ __global__ void __launch_bounds__(kThreads) kl_prepare_kernel(double* partial, T
   float held[kHeld];
   Softmax s;
   double weighted = 0;  // sum exp(x - hi) (x - hi)
-  line.held([&](int k, int64_t at) {
+  line.held([&](int k, int at) {
     held[k] = x[at];
     s.hi = fmaxf(s.hi, held[k]);
   });
   const float held_hi = s.hi;
-  line.held([&](int k, int64_t) {
+  line.held([&](int k, int) {
     const float shifted = held[k] - held_hi, e = expf(shifted);
     s.sum += static_cast<double>(e);
     weighted += static_cast<double>(e * shifted);
     held[k] = e;
   });
-  line.others([&](int64_t at) {
+  line.others([&](int at) {
     const float v = x[at];
     if (v > s.hi) {
       const auto down = static_cast<double>(s.hi - v), factor = static_cast<double>(expf(s.hi - v));
@@ -155,33 +156,33 @@ __global__ void __launch_bounds__(kThreads) kl_prepare_kernel(double* partial, T
   double sums[2] = {factor * s.sum, factor * (weighted + static_cast<double>(down) * s.sum)};
   line.sum(sums);
   const float inverse = static_cast<float>(1 / sums[0]), held_scale = expf(held_hi - hi) * inverse;
-  line.held([&](int k, int64_t at) { prepared[at] = held[k] * held_scale; });
-  line.others([&](int64_t at) { prepared[at] = expf(x[at] - hi) * inverse; });
+  line.held([&](int k, int at) { prepared[at] = held[k] * held_scale; });
+  line.others([&](int at) { prepared[at] = expf(x[at] - hi) * inverse; });
   line.store(partial, sums[1] / sums[0] - log(sums[0]));  // sum p log p
 }
 
 template <bool kColumn>
-__global__ void __launch_bounds__(kThreads) kl_kernel(double* partial, TapDistanceArguments a, Lines lines) {
+__global__ void __launch_bounds__(kThreads, kBlocks) kl_kernel(double* partial, TapDistanceArguments a, Lines lines) {
   const Line<kColumn> line(lines);
   const int64_t n = blockIdx.y, size = lines.count * lines.length;
   const float *v = a.current + n * size, *p = a.prepared + n % a.shape.B * size;
   float held[kHeld], target[kHeld];
   Softmax s;
   double cross = 0, mass = 0;  // sum p (v - hi), sum p
-  line.held([&](int k, int64_t at) {
+  line.held([&](int k, int at) {
     held[k] = v[at];
     target[k] = p[at];
     s.hi = fmaxf(s.hi, held[k]);
   });
   const float held_hi = s.hi;
-  line.held([&](int k, int64_t) {
+  line.held([&](int k, int) {
     const float shifted = held[k] - held_hi;
     held[k] = expf(shifted);
     s.sum += static_cast<double>(held[k]);
     cross += static_cast<double>(target[k] * shifted);
     mass += static_cast<double>(target[k]);
   });
-  line.others([&](int64_t at) {
+  line.others([&](int at) {
     const float x = v[at], q = p[at];
     if (x > s.hi) {
       cross += mass * static_cast<double>(s.hi - x);
@@ -202,8 +203,8 @@ __global__ void __launch_bounds__(kThreads) kl_kernel(double* partial, TapDistan
   float* g = a.gradient + n * size;
   const float scale = a.weight[n] / static_cast<float>(lines.count), inverse = static_cast<float>(1 / sums[0]);
   const float held_scale = expf(held_hi - hi) * inverse;
-  line.held([&](int k, int64_t at) { emit(g + at, scale * (held[k] * held_scale - target[k]), a.accumulate); });
-  line.others([&](int64_t at) { emit(g + at, scale * (expf(v[at] - hi) * inverse - p[at]), a.accumulate); });
+  line.held([&](int k, int at) { emit(g + at, scale * (held[k] * held_scale - target[k]), a.accumulate); });
+  line.others([&](int at) { emit(g + at, scale * (expf(v[at] - hi) * inverse - p[at]), a.accumulate); });
 }
 
 // 1 / norm, 0 where it is within the guard.
@@ -213,39 +214,39 @@ __device__ __forceinline__ float inverse_norm(double squares) {
 }
 
 template <bool kColumn>
-__global__ void __launch_bounds__(kThreads) cosine_prepare_kernel(double* partial, TapPrepareArguments a, Lines lines) {
+__global__ void __launch_bounds__(kThreads, kBlocks) cosine_prepare_kernel(double* partial, TapPrepareArguments a, Lines lines) {
   const Line<kColumn> line(lines);
   const int64_t image = static_cast<int64_t>(blockIdx.y) * lines.count * lines.length;
   const float* x = a.reference + image;
   float* prepared = a.prepared + image;
   float held[kHeld];
   double squares[1] = {0};
-  line.held([&](int k, int64_t at) {
+  line.held([&](int k, int at) {
     held[k] = x[at];
     squares[0] += static_cast<double>(held[k] * held[k]);
   });
-  line.others([&](int64_t at) { squares[0] += static_cast<double>(x[at] * x[at]); });
+  line.others([&](int at) { squares[0] += static_cast<double>(x[at] * x[at]); });
   line.sum(squares);
   const float inverse = inverse_norm(squares[0]);
-  line.held([&](int k, int64_t at) { prepared[at] = held[k] * inverse; });
-  line.others([&](int64_t at) { prepared[at] = x[at] * inverse; });
+  line.held([&](int k, int at) { prepared[at] = held[k] * inverse; });
+  line.others([&](int at) { prepared[at] = x[at] * inverse; });
   line.store(partial, 0);
 }
 
 template <bool kColumn>
-__global__ void __launch_bounds__(kThreads) cosine_kernel(double* partial, TapDistanceArguments a, Lines lines) {
+__global__ void __launch_bounds__(kThreads, kBlocks) cosine_kernel(double* partial, TapDistanceArguments a, Lines lines) {
   const Line<kColumn> line(lines);
   const int64_t n = blockIdx.y, size = lines.count * lines.length;
   const float *v = a.current + n * size, *unit = a.prepared + n % a.shape.B * size;
   float held[kHeld], target[kHeld];
   double sums[2] = {0, 0};  // v.v, v.unit
-  line.held([&](int k, int64_t at) {
+  line.held([&](int k, int at) {
     held[k] = v[at];
     target[k] = unit[at];
     sums[0] += static_cast<double>(held[k] * held[k]);
     sums[1] += static_cast<double>(held[k] * target[k]);
   });
-  line.others([&](int64_t at) {
+  line.others([&](int at) {
     sums[0] += static_cast<double>(v[at] * v[at]);
     sums[1] += static_cast<double>(v[at] * unit[at]);
   });
@@ -256,8 +257,8 @@ __global__ void __launch_bounds__(kThreads) cosine_kernel(double* partial, TapDi
   // d cos / dv = (unit - cos * v / |v|) / |v|
   float* g = a.gradient + n * size;
   const float scale = -a.weight[n] / static_cast<float>(lines.count) * inverse, along = cos * inverse;
-  line.held([&](int k, int64_t at) { emit(g + at, scale * (target[k] - along * held[k]), a.accumulate); });
-  line.others([&](int64_t at) { emit(g + at, scale * (unit[at] - along * v[at]), a.accumulate); });
+  line.held([&](int k, int at) { emit(g + at, scale * (target[k] - along * held[k]), a.accumulate); });
+  line.others([&](int at) { emit(g + at, scale * (unit[at] - along * v[at]), a.accumulate); });
 }
 
 // Mean and deviation of a line from the sums of u = x - first and of u^2. The first number is at most sqrt(length) deviations away from the
@@ -278,7 +279,7 @@ struct Standard {
 };
 
 template <bool kColumn>
-__global__ void __launch_bounds__(kThreads) standardised_prepare_kernel(double* partial, TapPrepareArguments a, Lines lines) {
+__global__ void __launch_bounds__(kThreads, kBlocks) standardised_prepare_kernel(double* partial, TapPrepareArguments a, Lines lines) {
   const Line<kColumn> line(lines);
   const int64_t image = static_cast<int64_t>(blockIdx.y) * lines.count * lines.length;
   const float* x = a.reference + image;
@@ -291,17 +292,17 @@ __global__ void __launch_bounds__(kThreads) standardised_prepare_kernel(double* 
     sums[0] += u;
     sums[1] += u * u;
   };
-  line.held([&](int k, int64_t at) { take(held[k] = x[at]); });
-  line.others([&](int64_t at) { take(x[at]); });
+  line.held([&](int k, int at) { take(held[k] = x[at]); });
+  line.others([&](int at) { take(x[at]); });
   line.sum(sums);  // also: in place, all threads have read the first number before one of them writes it
   const Standard y(first, sums[0], sums[1], lines.length);
-  line.held([&](int k, int64_t at) { prepared[at] = y(held[k]); });
-  line.others([&](int64_t at) { prepared[at] = y(x[at]); });
+  line.held([&](int k, int at) { prepared[at] = y(held[k]); });
+  line.others([&](int at) { prepared[at] = y(x[at]); });
   line.store(partial, 0);
 }
 
 template <bool kColumn>
-__global__ void __launch_bounds__(kThreads) standardised_mse_kernel(double* partial, TapDistanceArguments a, Lines lines) {
+__global__ void __launch_bounds__(kThreads, kBlocks) standardised_mse_kernel(double* partial, TapDistanceArguments a, Lines lines) {
   const Line<kColumn> line(lines);
   const int64_t n = blockIdx.y, size = lines.count * lines.length;
   const float *v = a.current + n * size, *t = a.prepared + n % a.shape.B * size;
@@ -316,8 +317,8 @@ __global__ void __launch_bounds__(kThreads) standardised_mse_kernel(double* part
     sums[3] += w;
     sums[4] += w * w;
   };
-  line.held([&](int k, int64_t at) { take(held[k] = v[at], target[k] = t[at]); });
-  line.others([&](int64_t at) { take(v[at], t[at]); });
+  line.held([&](int k, int at) { take(held[k] = v[at], target[k] = t[at]); });
+  line.others([&](int at) { take(v[at], t[at]); });
   line.sum(sums);
   // y = (u - mean) / (sigma + guard), d = y - t
   const Standard y(first, sums[0], sums[1], lines.length);
@@ -334,14 +335,15 @@ __global__ void __launch_bounds__(kThreads) standardised_mse_kernel(double* part
     const float at = y(value);
     return scale * ((at - wanted) * y.inverse - at * pull);
   };
-  line.held([&](int k, int64_t at) { emit(g + at, gradient(held[k], target[k]), a.accumulate); });
-  line.others([&](int64_t at) { emit(g + at, gradient(v[at], t[at]), a.accumulate); });
+  line.held([&](int k, int at) { emit(g + at, gradient(held[k], target[k]), a.accumulate); });
+  line.others([&](int at) { emit(g + at, gradient(v[at], t[at]), a.accumulate); });
 }
 
 // The one of two kernels that goes through memory as the lines lie.
 template <class... Parameters, class Arguments>
 cudaError_t launch_lines(cudaStream_t stream, void (*columns)(Parameters...), void (*rows)(Parameters...), double* partial,
                          const Arguments& a, TapDistance kind, ChannelOrder order) {
+  if (a.shape.C * a.shape.HW > INT32_MAX) return cudaErrorInvalidValue;
   const bool in_columns = along_channels(kind) == (order == ChannelOrder::kFirst);
   const dim3 grid = grid_of(tap_line_partials(a.shape, kind), a.shape.P * a.shape.B);
   return launch(stream, in_columns ? columns : rows, grid, kThreads, partial, a, lines_of(kind, a.shape));

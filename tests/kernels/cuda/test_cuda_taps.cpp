@@ -98,6 +98,13 @@ TEST_F(CudaTest, SoftmaxOfLinesWithLargeNumbersAnywhere) {
   });
 }
 
+TEST_F(CudaTest, TapsOfTooManyNumbersAreRefused) {
+  for (const TapDistance kind : {TapDistance::kKlChannels, TapDistance::kCosine, TapDistance::kStandardisedMse})
+    EXPECT_EQ(tap_distance(nullptr, nullptr, nullptr, nullptr, nullptr, nullptr, nullptr, kind, ChannelOrder::kLast, 1, 1, int64_t{1} << 16,
+                           int64_t{1} << 15, false, nullptr),
+              cudaErrorInvalidValue);
+}
+
 INSTANTIATE_TEST_SUITE_P(Kinds, CudaTap,
                          ::testing::Combine(::testing::Values(TapDistance::kKlChannels, TapDistance::kKlPositions, TapDistance::kCosine,
                                                               TapDistance::kMse, TapDistance::kStandardisedMse),
