@@ -7,13 +7,19 @@ struct Case {
   int64_t B, P, C, HW;
 };
 constexpr Case kCases[] = {{1, 1, 1, 1}, {2, 2, 5, 49}, {1, 3, 67, 13}, {3, 1, 3, 131}, {1, 1, 9, 529}};
+Case draw_case(RandomSizes& r) {
+  Case c{r.size(2), r.size(3), r.size(70), r.size(300)};
+  // Of two or three numbers that happen to be close the deviation has lost its digits, and with it what is standardised by it.
+  if (c.HW == 2 || c.HW == 3) c.HW = 5;
+  return c;
+}
 
 class CudaTap : public CudaTest, public ::testing::WithParamInterface<TapDistance> {};
 
 TEST_P(CudaTap, AgreesWithTheReference) {
   const TapDistance kind = GetParam();
   in_each_order([&] {
-    for (const auto [B, P, C, HW] : kCases) {
+    for (const auto [B, P, C, HW] : and_drawn(kCases, draw_case)) {
       auto a = random(B * C * HW), v = random(P * B * C * HW);
       if (HW > 1 && C > 1) {  // a position without signal, a constant row
         for (int64_t c = 0; c < C; ++c) a[static_cast<size_t>(c * HW + 1)] = v[static_cast<size_t>(c * HW + 1)] = 0;
