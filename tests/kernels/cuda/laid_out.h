@@ -123,12 +123,12 @@ class OpTest : public CudaTest {
   // In each order of the threads, with memory of any alignment and with aligned memory, where the wide paths are.
   template <class Body>
   void in_all_ways(Body body) {
-    for (const size_t offsets : {4, 1}) {
-      SCOPED_TRACE(offsets == 1 ? "aligned" : "any alignment");
-      misalignments = offsets;
+    for (const size_t most : {kMisalignments, size_t{1}}) {
+      SCOPED_TRACE(most == 1 ? "aligned" : "any alignment");
+      misalignments = most;
       in_each_order(body);
     }
-    misalignments = 4;
+    misalignments = kMisalignments;
   }
   // Numbers that T holds exactly.
   template <class T>
@@ -146,6 +146,16 @@ class OpTest : public CudaTest {
   }
   Kind any_kind() { return kKinds[integer(0, 3)]; }
 };
+
+// Of up to `most_rank` axes, the last of them the longest.
+inline Shape random_shape(RandomSizes& sizes, int64_t most_rank, int64_t most, int64_t most_last) {
+  Shape shape;
+  for (int64_t axes = sizes.integer(1, most_rank); axes > 1; --axes) shape.push_back(sizes.size(most));
+  shape.push_back(sizes.size(most_last));
+  return shape;
+}
+// What a sum of so many numbers of up to 2 comes to, give or take: rounding is judged by that where the sum itself has cancelled.
+inline double sum_of(int64_t count) { return 2 * std::sqrt(static_cast<double>(std::max<int64_t>(count, 1))); }
 
 inline Array plus(const Array& a, const Array& b) {
   Array sum = a;

@@ -49,11 +49,12 @@ class DeviceAt {
   size_t count_, offset_;
 };
 
-// `epsilons` as for expect_near. A result in bfloat16 is rounded to 8 bits once more: by at most 2^-8 of the number.
+// `epsilons` and `least` as for expect_near. A result in bfloat16 is rounded to 8 bits once more: by at most 2^-8 of the number.
 template <class T>
-void expect_stored_near(const std::vector<T>& got, const std::vector<double>& want, double epsilons, const std::string& what) {
+void expect_stored_near(const std::vector<T>& got, const std::vector<double>& want, double epsilons, const std::string& what,
+                        double least = 0) {
   ASSERT_EQ(got.size(), want.size()) << what;
-  double largest = 0;
+  double largest = least;
   for (double w : want) largest = std::max(largest, std::abs(w));
   const auto values = wide(got);
   for (size_t i = 0; i < got.size(); ++i) {

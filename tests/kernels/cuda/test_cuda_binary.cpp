@@ -22,6 +22,18 @@ const Shapes kShapes[] = {{{}, {}},
                           {{4, 1, 3, 1}, {1, 5, 1, 7}},
                           {{2, 1, 3, 1, 2, 1}, {1, 2, 3, 2, 1, 5}}};
 
+// Each axis of either side may be broadcast, and the second may have fewer.
+Shapes draw_shapes(RandomSizes& r) {
+  Shapes s;
+  s.a = s.b = random_shape(r, 4, 4, 34);
+  for (Shape* shape : {&s.a, &s.b})
+    for (int64_t& extent : *shape)
+      if (r.integer(0, 3) == 0) extent = 1;
+  s.b.erase(s.b.begin(), s.b.begin() + r.integer(0, static_cast<int64_t>(s.b.size())));
+  if (r.chance()) std::swap(s.a, s.b);
+  return s;
+}
+
 class Binary : public OpTest {
  protected:
   template <class T>
@@ -51,6 +63,9 @@ class Binary : public OpTest {
     for (const Side side : {Side::kFirst, Side::kSecond}) {
       const bool first = side == Side::kFirst;
       const Array &own = first ? a : b, &gradient = gradients[first ? 0 : 1];
+      // Each term is a number of up to 2 times a derivative, which for these two may be large.
+      const double steep = power || kind == BinaryKind::kDiv ? 8 : 1,
+                   summand = steep * sum_of(want.count() / std::max<int64_t>(own.count(), 1));
       const Kind layout = any_kind();
       // The operand's own layout is also its gradient's.
       OnDevice<T> left(a, first ? layout : Kind::kGaps), right(b, first ? Kind::kChannelsLast : layout), fresh(own.shape, layout);
@@ -65,10 +80,10 @@ class Binary : public OpTest {
       const T* pb = reads_none || reads_a_only ? nullptr : right.data();
       check(binary_backward(nullptr, fresh.data(), ddy.data(), pa, pb, op, side, Dims(want.shape), ddy.strides(), ls, rs, false,
                             scratch.data()));
-      expect_close<T>(fresh.get(), gradient, 64, what + ", backward");  // sums of up to 30 terms
+      expect_close<T>(fresh.get(), gradient, 64, what + ", backward", summand);
       check(binary_backward(nullptr, sum.data(), ddy.data(), pa, pb, op, side, Dims(want.shape), ddy.strides(), ls, rs, true,
                             scratch.data()));
-      expect_close<T>(sum.get(), plus(gradient, old), 64, what + ", backward, added");
+      expect_close<T>(sum.get(), plus(gradient, old), 64, what + ", backward, added", summand);
     }
   }
   template <class T>
@@ -86,7 +101,7 @@ class Binary : public OpTest {
 TEST_F(Binary, ValuesAndGradients) {
   in_all_ways([&] {
     for (int kind = 0; kind <= static_cast<int>(BinaryKind::kMax); ++kind)
-      for (const Shapes& shapes : kShapes) {
+      for (const Shapes& shapes : and_drawn(kShapes, draw_shapes)) {
         agrees<float>(static_cast<BinaryKind>(kind), shapes);
         agrees<bfloat16>(static_cast<BinaryKind>(kind), shapes);
       }
@@ -96,7 +111,7 @@ TEST_F(Binary, ValuesAndGradients) {
 TEST_F(Binary, ComparisonsAndLogic) {
   in_all_ways([&] {
     for (int kind = static_cast<int>(BinaryKind::kEqual); kind <= static_cast<int>(BinaryKind::kOr); ++kind)
-      for (const Shapes& shapes : kShapes) {
+      for (const Shapes& shapes : and_drawn(kShapes, draw_shapes, 1)) {
         compares<float>(static_cast<BinaryKind>(kind), shapes);
         compares<bfloat16>(static_cast<BinaryKind>(kind), shapes);
         compares<uint8_t>(static_cast<BinaryKind>(kind), shapes);
@@ -132,6 +147,9 @@ TEST_F(Binary, WrongKindsAreRefused) {
 
 class Where : public OpTest {
  protected:
+  struct Operands {
+    Shape condition, a, b;
+  };
   template <class T>
   void chooses(const Shape& sc, const Shape& sa, const Shape& sb) {
     const Array c = whole_numbers(sc, 0, 1);
@@ -158,7 +176,8 @@ class Where : public OpTest {
           Scratch scratch(reduce_scratch_bytes(extents, own));
           check(
               where_backward(nullptr, dx.data(), ddy.data(), dc.data(), side, extents, own, ddy.strides(), cs, accumulate, scratch.data()));
-          expect_close<T>(dx.get(), accumulate ? plus(gradient, old) : gradient, 64, "where, backward");
+          expect_close<T>(dx.get(), accumulate ? plus(gradient, old) : gradient, 64, "where, backward",
+                          sum_of(want.count() / std::max<int64_t>(gradient.count(), 1)));
         }
       }
     }
@@ -167,12 +186,14 @@ class Where : public OpTest {
 
 TEST_F(Where, ValuesAndGradients) {
   in_all_ways([&] {
-    for (const auto& [c, a, b] : {std::array<Shape, 3>{Shape{}, {}, {}},
-                                  {Shape{9}, {9}, {9}},
-                                  {Shape{2, 1, 3, 5}, {2, 8, 3, 5}, {}},
-                                  {Shape{4, 6}, {6}, {4, 1}},
-                                  {Shape{3, 1}, {1, 4}, {2, 1, 1}},
-                                  {Shape{0, 3}, {3}, {1, 1}}}) {
+    const Operands given[] = {
+        {{}, {}, {}},         {{9}, {9}, {9}}, {{2, 1, 3, 5}, {2, 8, 3, 5}, {}}, {{4, 6}, {6}, {4, 1}}, {{3, 1}, {1, 4}, {2, 1, 1}},
+        {{0, 3}, {3}, {1, 1}}};
+    const auto draw = [](RandomSizes& r) {
+      const Shapes s = draw_shapes(r);
+      return r.chance() ? Operands{s.a, s.b, s.a} : Operands{s.b, s.a, s.b};
+    };
+    for (const auto& [c, a, b] : and_drawn(given, draw)) {
       chooses<float>(c, a, b);
       chooses<bfloat16>(c, a, b);
       chooses<uint8_t>(c, a, b);
@@ -183,6 +204,9 @@ TEST_F(Where, ValuesAndGradients) {
 
 class ScaleShift : public OpTest {
  protected:
+  struct Sizes {
+    int64_t N, C, inner;
+  };
   template <class T>
   void agrees(int64_t N, int64_t C, int64_t inner, bool channels_last) {
     const Shape shape{N, C, inner};
@@ -195,16 +219,16 @@ class ScaleShift : public OpTest {
     OnDevice<T> dx(x, kind), ddy(dy, kind), y(shape, kind), sum(old, kind);
     OnDevice<float> ds(scale, Kind::kRowMajor), dh(shift, Kind::kRowMajor);
     check(scale_shift(nullptr, y.data(), dx.data(), ds.data(), dh.data(), outer, C, behind, Clip{}));
-    expect_close<T>(y.get(), want, 4, "scale and shift");
+    expect_close<T>(y.get(), want, 4, "scale and shift", 4);
     Array clipped = want;
     for (double& v : clipped.data) v = std::max(v, 0.0);
     check(scale_shift(nullptr, y.data(), dx.data(), ds.data(), dh.data(), outer, C, behind, Clip{0, INFINITY}));
-    expect_close<T>(y.get(), clipped, 8, "scale and shift, clipped");
+    expect_close<T>(y.get(), clipped, 8, "scale and shift, clipped", 4);
     const Array gradient = oracle::backward_of(ScaleShiftAttrs{}, in, want, dy)[0];
     check(scale_shift_backward(nullptr, y.data(), ddy.data(), ds.data(), outer, C, behind, false));
     expect_close<T>(y.get(), gradient, 2, "scale and shift, backward");
     check(scale_shift_backward(nullptr, sum.data(), ddy.data(), ds.data(), outer, C, behind, true));
-    expect_close<T>(sum.get(), plus(gradient, old), 4, "scale and shift, backward, added");
+    expect_close<T>(sum.get(), plus(gradient, old), 4, "scale and shift, backward, added", 4);
 
     Array dscale = random_array<float>({C}), dshift = random_array<float>({C});
     OnDevice<float> got_scale(dscale, Kind::kRowMajor), got_shift(dshift, Kind::kRowMajor);
@@ -215,8 +239,8 @@ class ScaleShift : public OpTest {
     Scratch scratch(reduce_scratch_bytes(C, N * inner));
     check(scale_shift_backward_channels(nullptr, got_scale.data(), got_shift.data(), ddy.data(), dx.data(), outer, C, behind, true,
                                         scratch.data()));
-    expect_close<float>(got_scale.get(), dscale, 200, "scale, backward");  // sums of a few hundred products
-    expect_close<float>(got_shift.get(), dshift, 200, "shift, backward");
+    expect_close<float>(got_scale.get(), dscale, 200, "scale, backward", sum_of(N * inner));  // sums of a few hundred products
+    expect_close<float>(got_shift.get(), dshift, 200, "shift, backward", sum_of(N * inner));
     check(scale_shift_backward_channels(nullptr, static_cast<float*>(nullptr), got_shift.data(), ddy.data(), dx.data(), outer, C, behind,
                                         true, scratch.data()));
     check(scale_shift(nullptr, y.data(), dx.data(), ds.data(), nullptr, outer, C, behind, Clip{}));
@@ -229,7 +253,10 @@ class ScaleShift : public OpTest {
 TEST_F(ScaleShift, ValuesAndGradients) {
   in_all_ways([&] {
     for (const bool last : {false, true})
-      for (const auto& [N, C, inner] : {std::array<int64_t, 3>{1, 1, 1}, {2, 3, 5}, {2, 16, 9}, {3, 5, 32}, {2, 7, 300}, {0, 3, 2}}) {
+      for (const auto& [N, C, inner] : and_drawn(
+               {Sizes{1, 1, 1}, Sizes{2, 3, 5}, Sizes{2, 16, 9}, Sizes{3, 5, 32}, Sizes{2, 7, 300}, Sizes{0, 3, 2}}, [](RandomSizes& r) {
+                 return Sizes{r.size(3), r.size(34), r.size(100)};
+               })) {
         agrees<float>(N, C, inner, last);
         agrees<bfloat16>(N, C, inner, last);
       }

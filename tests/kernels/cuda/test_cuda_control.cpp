@@ -8,7 +8,8 @@ namespace {
 
 TEST_F(CudaTest, AreaControl) {
   in_each_order([&] {
-    for (const int64_t HW : {1, 37, 256, 1031}) {
+    for (const int64_t HW :
+         and_drawn({int64_t{1}, int64_t{37}, int64_t{256}, int64_t{1031}}, [](RandomSizes& r) { return r.size(1100); })) {
       for (const int64_t R : {0, 3}) {
         const int64_t B = 4;
         const std::vector<double> fall{0.9, 0.7, 0.5};
@@ -44,7 +45,7 @@ TEST_F(CudaTest, AreaControl) {
             ASSERT_EQ(got[b].best_pixels, state[b].best_pixels) << "step " << t;
           }
         }
-        if (HW > 1) {
+        if (HW == 1031) {  // where none is kept by chance alone
           EXPECT_GT(state[0].best_pixels + state[1].best_pixels + state[2].best_pixels + state[3].best_pixels, 0);
         }
       }
@@ -54,7 +55,7 @@ TEST_F(CudaTest, AreaControl) {
 
 TEST_F(CudaTest, RecordStep) {
   in_each_order([&] {
-    for (const int64_t B : {1, 3, 37}) {
+    for (const int64_t B : and_drawn({int64_t{1}, int64_t{3}, int64_t{37}}, [](RandomSizes& r) { return r.size(300); })) {
       const int64_t taps = 3, R = 2, rows = 4;
       const auto act = random(taps * B), act_weight = random(taps), kl = random(B), ce = random(B), margin = random(B),
                  regulariser = random(3 * B), rob = random(R * B), nec = random(B), outcome = random(2 * B),
@@ -89,7 +90,9 @@ TEST_F(CudaTest, GaussianSmooth) {
     int64_t B, H, W;
   };
   in_each_order([&] {
-    for (const auto [B, H, W] : {Size{1, 1, 1}, Size{2, 1, 37}, Size{1, 41, 1}, Size{3, 19, 23}}) {
+    for (const auto [B, H, W] : and_drawn({Size{1, 1, 1}, Size{2, 1, 37}, Size{1, 41, 1}, Size{3, 19, 23}}, [](RandomSizes& r) {
+           return Size{r.size(3), r.size(20), r.size(40)};
+         })) {
       const std::vector<int32_t> radius{2, -1, 0, 7, 40};
       const int64_t stride = 41;
       const auto taps = random(static_cast<int64_t>(radius.size()) * stride, 0, 0.1), map = random(B * H * W);
@@ -103,7 +106,7 @@ TEST_F(CudaTest, GaussianSmooth) {
         Device<uint32_t> dstep(std::vector<uint32_t>{step});
         check(gaussian_smooth(nullptr, dmap.data(), dscratch.data(), {dtaps.data(), dradius.data(), 5, stride}, dstep.data(), B, H, W));
         // Two sums of up to 81 products, whose terms are up to ten times larger than the sum where they cancel.
-        expect_near(dmap.get(), want, 800, "map, step " + std::to_string(step));
+        expect_near(dmap.get(), want, 800, "map, step " + std::to_string(step), 0.01);
         if (step == 2) {
           EXPECT_EQ(dmap.get(), map);
         }
@@ -114,7 +117,9 @@ TEST_F(CudaTest, GaussianSmooth) {
 
 TEST_F(CudaTest, SelectComposeAndGain) {
   in_each_order([&] {
-    for (const auto [H, W] : {std::array<int64_t, 2>{1, 1}, {1, 67}, {43, 7}}) {
+    const auto draw = [](RandomSizes& r) { return std::array<int64_t, 2>{r.size(25), r.size(25)}; };
+    for (const auto [H, W] :
+         and_drawn({std::array<int64_t, 2>{1, 1}, std::array<int64_t, 2>{1, 67}, std::array<int64_t, 2>{43, 7}}, draw)) {
       const int64_t HW = H * W, C = 3, n = 5, masks = 3, backgrounds = 2;
       const auto bottom = static_cast<int32_t>(H), right = static_cast<int32_t>(W);
       const auto x = random(C * HW), colour = random(C), first = random(backgrounds * C * HW), second = random(backgrounds * C * HW),
@@ -144,7 +149,7 @@ TEST_F(CudaTest, SelectComposeAndGain) {
           Device<float> got(old);
           check(
               select_gain(nullptr, got.data(), dgradient.data(), device, djobs.data(), flag ? -1.0f : 1.0f, flag, n, C, H, W, accumulate));
-          expect_near(got.get(), gain, 60, "gain");  // 15 terms of three roundings, which may cancel
+          expect_near(got.get(), gain, 60, "gain", 8);  // 15 terms of up to 8, of three roundings, which may cancel
         }
       }
       EXPECT_EQ(select_compose(nullptr, nullptr, device, djobs.data(), false, 0, C, H, W), cudaSuccess);

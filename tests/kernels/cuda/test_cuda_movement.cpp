@@ -33,7 +33,7 @@ const Shape kShapes[] = {{},         {1},        {7},          {64},         {3,
 
 TEST_F(Movement, CopiesBetweenLayouts) {
   in_all_ways([&] {
-    for (const Shape& shape : kShapes)
+    for (const Shape& shape : and_drawn(kShapes, [](RandomSizes& r) { return random_shape(r, 4, 4, 40); }))
       for (const Kind to : kKinds)
         for (const Kind from : kKinds) {
           copies<float, float>(shape, to, from, false);
@@ -44,7 +44,8 @@ TEST_F(Movement, CopiesBetweenLayouts) {
 
 TEST_F(Movement, Converts) {
   in_all_ways([&] {
-    for (const Shape& shape : {Shape{5, 7}, Shape{64}, Shape{3, 16, 6, 4}}) {
+    for (const Shape& shape : and_drawn(
+             {Shape{5, 7}, Shape{64}, Shape{3, 16, 6, 4}}, [](RandomSizes& r) { return random_shape(r, 4, 5, 40); }, 1)) {
       const Kind to = any_kind(), from = any_kind();
       copies<float, bfloat16>(shape, to, from, false);
       copies<float, bfloat16>(shape, to, from, true);
@@ -70,8 +71,9 @@ TEST_F(Movement, Converts) {
 
 TEST_F(Movement, TransposesThroughTiles) {
   in_all_ways([&] {
-    for (const auto& [n, a, b] :
-         {std::array<int64_t, 3>{1, 32, 32}, {2, 33, 65}, {1, 16, 100}, {3, 64, 49}, {2, 3, 50}, {1, 1, 1}, {0, 20, 20}}) {
+    using Sizes = std::array<int64_t, 3>;
+    const Sizes given[] = {{1, 32, 32}, {2, 33, 65}, {1, 16, 100}, {3, 64, 49}, {2, 3, 50}, {1, 1, 1}, {0, 20, 20}};
+    for (const auto& [n, a, b] : and_drawn(given, [](RandomSizes& r) { return Sizes{r.size(3), r.size(70), r.size(70)}; })) {
       const Array x = random_array<bfloat16>({n, a, b}), old = random_array<bfloat16>({n, b, a});
       Array want({n, b, a});
       oracle::each_index(want.shape, [&](const oracle::Index& i) { want.at(i) = x.at({i[0], i[2], i[1]}); });
@@ -137,17 +139,18 @@ class Gathering : public OpTest {
     }
     Device<int32_t> starts(offsets), places(list);
     check(gather_indexed_backward(nullptr, d.data(), ddy.data(), starts.data(), places.data(), rows, inner, true));
-    expect_close<T>(d.get(), gradient, 40, "gather, backward, added");
+    expect_close<T>(d.get(), gradient, 40, "gather, backward, added", sum_of(count));
     for (int64_t i = 0; i < gradient.count(); ++i) gradient[i] -= old[i];
     check(gather_indexed_backward(nullptr, fresh.data(), ddy.data(), starts.data(), places.data(), rows, inner, false));
-    expect_close<T>(fresh.get(), gradient, 40, "gather, backward");
+    expect_close<T>(fresh.get(), gradient, 40, "gather, backward", sum_of(count));
   }
 };
 
 TEST_F(Gathering, RowsAndTheirGradient) {
   in_all_ways([&] {
-    for (const auto& [rows, count, inner] :
-         {std::array<int64_t, 3>{1, 1, 1}, {5, 11, 1}, {7, 300, 1}, {4, 9, 8}, {3, 5, 7}, {6, 4, 16}, {3, 0, 4}}) {
+    using Sizes = std::array<int64_t, 3>;
+    const Sizes given[] = {{1, 1, 1}, {5, 11, 1}, {7, 300, 1}, {4, 9, 8}, {3, 5, 7}, {6, 4, 16}, {3, 0, 4}};
+    for (const auto& [rows, count, inner] : and_drawn(given, [](RandomSizes& r) { return Sizes{r.size(9), r.size(70), r.size(20, 8)}; })) {
       gathers<float>(rows, count, inner);
       gathers<bfloat16>(rows, count, inner);
     }
@@ -187,7 +190,8 @@ TEST_F(Gathering, Pads) {
 
 TEST_F(Movement, FillsBfloat16) {
   in_all_ways([&] {
-    for (const int64_t count : {0, 1, 7, 8, 4099}) {
+    for (const int64_t count :
+         and_drawn({int64_t{0}, int64_t{1}, int64_t{7}, int64_t{8}, int64_t{4099}}, [](RandomSizes& r) { return r.size(2100); })) {
       OnDevice<bfloat16> x(Shape{count}, Kind::kRowMajor);
       check(fill(nullptr, x.data(), -1.5f, count));
       expect_same(x.get(), Array({count}, -1.5), "fill");

@@ -8,13 +8,19 @@ struct Case {
 };
 // The last ones have lines longer than what a block keeps of them, 512 numbers.
 constexpr Case kCases[] = {{1, 1, 1, 1}, {2, 2, 5, 49}, {1, 3, 67, 13}, {3, 1, 3, 131}, {1, 1, 9, 529}, {1, 1, 1100, 5}};
+Case draw_case(RandomSizes& r) {
+  Case c{r.size(2), r.size(3), r.size(70), r.size(300)};
+  // Of two or three numbers that happen to be close the deviation has lost its digits, and with it what is standardised by it.
+  if (c.HW == 2 || c.HW == 3) c.HW = 5;
+  return c;
+}
 
 class CudaTap : public CudaTest, public ::testing::WithParamInterface<std::tuple<TapDistance, ChannelOrder>> {};
 
 TEST_P(CudaTap, AgreesWithTheReference) {
   const auto [kind, order] = GetParam();
   in_each_order([&] {
-    for (const auto [B, P, C, HW] : kCases) {
+    for (const auto [B, P, C, HW] : and_drawn(kCases, draw_case)) {
       auto a = random(B * C * HW), v = random(P * B * C * HW);
       if (HW > 1 && C > 1) {  // a position without signal, a constant channel
         const auto at = [&, o = order](int64_t c, int64_t i) {
