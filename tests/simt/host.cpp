@@ -59,7 +59,10 @@ cudaError_t answer(cudaError_t error) {
 // What a call does before anything else.
 cudaError_t begin(const char* call) {
   State& s = state();
-  if (++s.calls > s.last_call && s.lost != cudaSuccess) return answer(s.lost);
+  if (++s.calls > s.last_call && s.lost != cudaSuccess) {
+    for (cudaStream_t stream : s.streams) stream->queue.clear();  // it will not be done any more
+    return answer(s.lost);
+  }
   auto& failures = state().failures;
   const auto range = failures.equal_range(call);
   for (auto it = range.first; it != range.second; ++it) {

@@ -86,8 +86,8 @@ cudaError_t issue(cudaStream_t stream, std::function<void()> work, const char* c
 
 // The call of this name answers `error` once, after `skip` times.
 void fail_next(const char* call, cudaError_t error, int skip = 0);
-// After `calls` more, every call that can fail answers `error`; nothing that is issued from then on is done. cudaSuccess: the device is
-// there again. calls_made(): how many there have been so far.
+// After `calls` more, every call that can fail answers `error`; what waits and what is issued from then on is not done. cudaSuccess: the
+// device is there again. calls_made(): how many there have been so far.
 void lose_device(cudaError_t error, int64_t calls = 0);
 int64_t calls_made();
 // Bytes that can be allocated in all; and those that are.
