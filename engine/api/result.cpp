@@ -117,7 +117,7 @@ std::string Result::record(size_t instance, const HowFound& how, const ExplainSe
                     {"pruned_from_area", e.pruned_from_area},
                     {"preprocess", Json::parse(from.preprocess)},
                     {"seconds", {{"total", outcome_.seconds}, {"optimise", e.optimise_seconds}, {"prune", e.prune_seconds}}},
-                    {"memory_bytes", e.memory_bytes},
+                    {"memory_bytes", e.memory_bytes > 0 ? Json(e.memory_bytes) : Json(nullptr)},
                     {"losses", std::move(losses)}};
   return record.dump(1, ' ', false, Json::error_handler_t::replace) + "\n";
 }
