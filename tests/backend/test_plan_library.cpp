@@ -8,7 +8,7 @@
 #include <map>
 #include <set>
 
-#include "engine/core/error.h"
+#include "engine/core/lost_device.h"
 #include "tests/support/expect_error.h"
 #include "tests/support/temporary_folder.h"
 
@@ -94,7 +94,7 @@ struct FakeTimer : PlanTimer {
     double microseconds(BuiltPlan& plan, double) override {
       const auto& fake = dynamic_cast<FakePlan&>(plan);
       world.timed[key].push_back(fake.number);
-      if (!world.device) throw Error(ErrorCode::kInternal, "the device was lost");
+      if (!world.device) throw LostDevice("the device was lost");
       if (!fake.engine.fits) throw Error(ErrorCode::kOutOfMemory, "no memory for engine " + std::to_string(fake.number));
       if (!fake.engine.runs) throw Error(ErrorCode::kUnsupported, "engine " + std::to_string(fake.number) + " does not run");
       return fake.engine.microseconds;
@@ -210,7 +210,7 @@ TEST_F(Library, ALostDeviceIsNotABadPlan) {
   world_.engines[usual_key()] = {{1, {1.0}}, {2, {2.0}}};
   world_.device = false;
   const auto library = open();
-  expect_error(ErrorCode::kInternal, {"the device was lost"}, [&] { library->find(usual_key()); });
+  expect_error(ErrorCode::kIo, {"the device was lost"}, [&] { library->find(usual_key()); });
 }
 
 TEST_F(Library, RemembersItsChoice) {

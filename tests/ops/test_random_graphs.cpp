@@ -83,7 +83,7 @@ class RandomGraph {
   std::vector<ValueId> pool_;
 };
 
-TEST(RandomGraphs, AgainstTheReference) {
+TEST(RandomGraphs, LikeTheOracle) {
   int checked = 0;
   for (uint64_t seed = 1; seed <= 50; ++seed) {
     GraphMaker g(1000 + seed, seed % 2 ? Leaf::kConstant : Leaf::kParameter);

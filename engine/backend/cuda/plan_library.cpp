@@ -3,7 +3,7 @@
 #include <limits>
 #include <utility>
 
-#include "engine/core/error.h"
+#include "engine/core/lost_device.h"
 
 namespace actmatch::cuda {
 namespace {
@@ -30,7 +30,10 @@ class Runner : public ConvRunner {
 };
 
 // Errors that say "not this plan"; others are not about the plan.
-bool concerns_the_plan(const Error& error) { return error.code() != ErrorCode::kInternal && error.code() != ErrorCode::kCancelled; }
+bool concerns_the_plan(const Error& error) {
+  return error.code() != ErrorCode::kInternal && error.code() != ErrorCode::kCancelled &&
+         dynamic_cast<const LostDevice*>(&error) == nullptr;
+}
 
 }  // namespace
 

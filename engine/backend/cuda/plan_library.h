@@ -50,7 +50,7 @@ class PlanTimer {
    public:
     virtual ~Bench() = default;
     // Of one run. A plan that is clearly slower than `best` microseconds need not be timed exactly. Throws Error when the plan does not run
-    // or cannot be captured; kInternal when the device is lost, so that nothing else will run either.
+    // or cannot be captured; LostDevice when nothing else will run either.
     virtual double microseconds(BuiltPlan& plan, double best) = 0;
     // Of the kernel of our own that does what less_fused(key) leaves; for keys that have one. Throws as above.
     virtual double rest_microseconds() = 0;

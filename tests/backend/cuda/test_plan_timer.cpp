@@ -199,7 +199,7 @@ TEST_F(PlanTiming, ALostDeviceIsToldApart) {
   plan.on_run = [](int run) {
     if (run == 2) fake_runtime().lost = true;
   };
-  expect_error(ErrorCode::kInternal, {"the device was lost", "illegal memory access"}, [&] { bench->microseconds(plan, kNone); });
+  expect_error(ErrorCode::kIo, {"the GPU is lost", "illegal memory access", "start the program again"}, [&] { bench->microseconds(plan, kNone); });
 }
 
 // The kernel for what a plan leaves is timed as a plan is, on the tensors of the fused one.
@@ -236,7 +236,7 @@ TEST_F(PlanTiming, ALostDeviceIsToldApartForTheRestToo) {
     throw Error(ErrorCode::kUnsupported, "a kernel failed");
   });
   const auto bench = timer.prepare(key_of(ConvPrecision::kBf16));
-  expect_error(ErrorCode::kInternal, {"the device was lost", "a kernel failed"}, [&] { bench->rest_microseconds(); });
+  expect_error(ErrorCode::kIo, {"the GPU is lost", "a kernel failed"}, [&] { bench->rest_microseconds(); });
 }
 
 }  // namespace

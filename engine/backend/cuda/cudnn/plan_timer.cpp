@@ -137,8 +137,8 @@ class CudaBench : public PlanTimer::Bench {
     } catch (const Error& error) {
       cudaGetLastError();
       if (const cudaError_t status = cudaStreamSynchronize(stream_); status != cudaSuccess)
-        throw Error(ErrorCode::kInternal,
-                    std::string("the device was lost when a plan was timed: ") + error.what() + "; then " + cudaGetErrorString(status));
+        throw LostDevice(std::string("the GPU is lost to this program, since a plan was timed: ") + error.what() + "; then " +
+                         cudaGetErrorString(status) + "; start the program again; if it comes again, report it");
       throw Error(error.code() == ErrorCode::kOutOfMemory ? ErrorCode::kOutOfMemory : ErrorCode::kUnsupported, error.what());
     }
   }
@@ -197,7 +197,7 @@ CudaPlanTimer::CudaPlanTimer(cudaStream_t stream, ConvRest rest) : stream_(strea
   ACTMATCH_CUDA(cudaEventCreate(&begin_));
   if (const cudaError_t status = cudaEventCreate(&end_); status != cudaSuccess) {
     cudaEventDestroy(begin_);
-    ACTMATCH_CUDA(status);
+    check_cuda(status, "cudaEventCreate(&end_)", __FILE__, __LINE__);
   }
 }
 
