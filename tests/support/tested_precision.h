@@ -17,13 +17,14 @@ inline Precision precision_under_test() {
 }
 
 // Without a --gtest_filter: all tests but those of the reference itself, which run with the CPU's, and the many small ones about the CPU's
-// layouts; and in bf16 not those about numbers that it cannot tell apart, sums that cancel (random graphs have them too), and branches deep in
-// a net, nor those whose own bounds are for fp32.
+// layouts; and in bf16 not those about numbers that it cannot tell apart, sums that cancel (random graphs have them too), and branches deep
+// in a net, nor those whose own bounds are for fp32.
 inline void choose_tests() {
   if (::testing::GTEST_FLAG(filter) != "*") return;
   std::string filter = "-*Reference*:Binary.NumbersAndChannelsBehindConvolutions";
   if (precision_under_test() == Precision::kBf16)
-    filter += ":*LargeArguments*:Binary.OfAValueWithItself:Lowering.FusedActivations:Lowering.PoolsOf*:WholeNets.MobileNet*:RandomGraphs*:Cuda*";
+    filter +=
+        ":*LargeArguments*:Binary.OfAValueWithItself:Lowering.FusedActivations:Lowering.PoolsOf*:WholeNets.MobileNet*:RandomGraphs*:Cuda*";
   ::testing::GTEST_FLAG(filter) = filter;
 }
 
