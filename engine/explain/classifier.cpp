@@ -187,6 +187,7 @@ void Classifier::back_to_images(int64_t n, const std::function<void(float*, int6
   std::vector<float> z(static_cast<size_t>(batch) * classes);
   for (int64_t first = 0; first < n; first += batch) {
     const int64_t count = std::min(batch, n - first);
+    const TraceRange range(backend_, "classifier, forward and back");
     fill(net.program->data(net.ends.input), first, count);
     net.forward(backend_);
     backend_.download(z.data(), net.program->data(net.ends.logits), z.size());

@@ -72,7 +72,8 @@ TEST(Ranges, ChecksAndPruningHaveNames) {
   Explainer(classifier, busy()).explain({p.x, p.colour, p.backgrounds, -1, p.image_index}, settings, {});
   EXPECT_TRUE(backend.open.empty());
   const std::set<std::string> begun(backend.begun.begin(), backend.begun.end());
-  for (const char* name : {"classifier, forward only", "pruning and checks", "pruning and checks/classifier on hard masks"})
+  for (const char* name : {"classifier, forward only", "pruning and checks", "pruning and checks/classifier, forward only",
+                           "pruning and checks/classifier, forward and back"})
     EXPECT_EQ(begun.count(name), 1u) << name;
 }
 

@@ -199,7 +199,8 @@ TEST_F(PlanTiming, ALostDeviceIsToldApart) {
   plan.on_run = [](int run) {
     if (run == 2) fake_runtime().lost = true;
   };
-  expect_error(ErrorCode::kIo, {"the GPU is lost", "illegal memory access", "start the program again"}, [&] { bench->microseconds(plan, kNone); });
+  expect_error(ErrorCode::kIo, {"the GPU is lost", "illegal memory access", "start the program again"},
+               [&] { bench->microseconds(plan, kNone); });
 }
 
 // The kernel for what a plan leaves is timed as a plan is, on the tensors of the fused one.
