@@ -24,8 +24,6 @@ class CudnnError : public Error {
  public:
   CudnnError(cudnnStatus_t status, const std::string& message);
   cudnnStatus_t status() const { return status_; }
-  // "This is beyond me", in contrast to "this call is wrong".
-  bool not_supported() const { return CUDNN_STATUS_CATEGORY(status_) == CUDNN_STATUS_NOT_SUPPORTED; }
 
  private:
   cudnnStatus_t status_;

@@ -14,6 +14,7 @@ Handle::Handle() {
   try {
     check(cudnnCreate(&handle), "cudnnCreate");
   } catch (const CudnnError& error) {
+    if (error.code() == ErrorCode::kOutOfMemory) throw;
     throw Error(ErrorCode::kUnsupported, std::string("cuDNN cannot be used on this machine: ") + error.what());
   }
   handle_ = handle;
@@ -63,6 +64,7 @@ Plan::Plan(const PlanKey& key, const EngineChoice& choice, const DeviceDescripti
     parts.push_back(std::move(configuration));
     impl_ = std::make_unique<Impl>(Impl{std::move(graph), std::move(parts), std::move(plan)});
   } catch (const CudnnError& error) {
+    if (error.code() == ErrorCode::kOutOfMemory) throw;
     refuse(error.what());
   }
 }

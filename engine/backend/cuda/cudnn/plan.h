@@ -29,7 +29,7 @@ class Handle {
 class Plan {
  public:
   // Throws kUnsupported, naming the convolution, the choice and cuDNN's status, when the engine does not take it or does not keep what
-  // list_plans promises: precision and the same bits again (the choice may come from a file).
+  // list_plans promises: precision and the same bits again (the choice may come from a file); kOutOfMemory.
   Plan(const PlanKey& key, const EngineChoice& choice, const DeviceDescription& device);
   ~Plan();
   Plan(Plan&&) noexcept;

@@ -51,8 +51,8 @@ void hold_nvrtc_open() {
   (void)library;
 }
 
-// What one heuristic names; empty, with the reason in `refusal`, when it knows nothing for this graph (some say so by a status, some by an
-// empty list).
+// What one heuristic names; empty, with the reason in `refusal`, when it knows nothing for this graph. Some say so by a status, some by an
+// empty list; which status is each version's own affair, so any means that.
 std::vector<Descriptor> ask_heuristic(cudnnBackendHeurMode_t mode, const ConvGraph& graph, const DeviceDescription& device,
                                       std::string& refusal) {
   try {
@@ -67,7 +67,7 @@ std::vector<Descriptor> ask_heuristic(cudnnBackendHeurMode_t mode, const ConvGra
     if (configurations.empty() && refusal.empty()) refusal = "its heuristics name no engine for it";
     return configurations;
   } catch (const CudnnError& error) {
-    if (!error.not_supported()) throw;
+    if (error.code() == ErrorCode::kOutOfMemory) throw;
     refusal = error.what();
     return {};
   }
@@ -103,7 +103,8 @@ void judge(PlanList& list, const Descriptor& configuration, Heuristic found_by, 
       candidate.workspace_bytes =
           static_cast<size_t>(build_plan(configuration, device).get_int64(CUDNN_ATTR_EXECUTION_PLAN_WORKSPACE_SIZE));
     }
-  } catch (const CudnnError& error) {  // of any kind: what an engine cannot build is not offered, for whatever reason
+  } catch (const CudnnError& error) {  // what an engine cannot build is not offered, for whatever reason that will still be there later
+    if (error.code() == ErrorCode::kOutOfMemory) throw;
     ++list.refused;
     list.last_refusal = error.what();
     return;

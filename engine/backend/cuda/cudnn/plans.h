@@ -51,7 +51,8 @@ struct PlanLimits {
 };
 
 // The deterministic plans for `key` on `device`, in the precision asked for and within the limits. An empty list is no error, see
-// require_any(). Throws kInvalidArgument, naming the convolution and cuDNN's status, when such a convolution cannot exist.
+// require_any(). Throws kInvalidArgument, naming the convolution and cuDNN's status, when such a convolution cannot exist,
+// and kOutOfMemory.
 PlanList list_plans(const PlanKey& key, const DeviceDescription& device, const PlanLimits& limits);
 
 }  // namespace actmatch::cuda
