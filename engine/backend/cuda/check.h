@@ -66,6 +66,16 @@ inline void check_cuda(cudaError_t status, const char* call, const char* file, i
   throw CudaError(status, "CUDA failed: " + what + cure_of(status) + place);
 }
 
+// For what failed on a stream with a status of a library, or with an error that is about to be passed over: throws LostDevice where the
+// device is the reason. Waits for the stream; a capture that goes on there is spoilt.
+inline void expect_device(cudaStream_t stream, const std::string& failure) {
+  const cudaError_t status = cudaStreamSynchronize(stream);
+  if (status == cudaSuccess || status == cudaErrorStreamCaptureUnsupported || status == cudaErrorStreamCaptureInvalidated) return;
+  const char* cure = cure_of_loss(status);
+  throw LostDevice(std::string("the GPU is lost to this program: ") + cudaGetErrorString(status) + "; " +
+                   (cure ? cure : "start the program again; if it comes again, report it") + "; it showed by this: " + failure);
+}
+
 }  // namespace actmatch::cuda
 
 #define ACTMATCH_CUDA(call) ::actmatch::cuda::check_cuda((call), #call, __FILE__, __LINE__)

@@ -47,10 +47,11 @@ float* DeviceBackend::allocate(size_t count) {
   return address;
 }
 
-// cudaFree waits for the work that may use it. Called by destructors, also while the error about a lost device is on its way: nothing is
-// thrown here.
+// What was issued may still use it (cudaFree may wait for that, but need not). Called by destructors, also while the error about a lost
+// device is on its way: nothing is thrown here.
 void DeviceBackend::release(float* memory) {
   cudaSetDevice(parts_.device);
+  cudaStreamSynchronize(engine_.stream);
   memory_.erase(memory);
 }
 

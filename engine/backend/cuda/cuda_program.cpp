@@ -38,6 +38,9 @@ CudaProgram::CudaProgram(const Graph& graph, const CompileOptions& options, cons
   wait();
 }
 
+// What was issued may still use what is freed now.
+CudaProgram::~CudaProgram() { cudaStreamSynchronize(engine_.stream); }
+
 // Filled with zeros: what is exposed must not show what was there before.
 std::byte* CudaProgram::allocate(size_t bytes) {
   memory_.emplace_back(bytes, engine_.memory);

@@ -14,6 +14,7 @@ namespace actmatch::cuda {
 class CudaProgram : public SteppedProgram<Slot, Step> {
  public:
   CudaProgram(const Graph& graph, const CompileOptions& options, const Engine& engine, WeightCache& weights);
+  ~CudaProgram() override;
 
   kernels::ChannelOrder order(ValueId value) const override {
     return channels_last_.count(value) > 0 ? kernels::ChannelOrder::kLast : kernels::ChannelOrder::kFirst;

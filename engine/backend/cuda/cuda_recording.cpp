@@ -147,6 +147,7 @@ std::unique_ptr<Recording> record(cudaStream_t stream, const std::function<void(
   } catch (const LostDevice&) {  // plain calls would not get through either
     throw;
   } catch (const Error& e) {
+    expect_device(stream, e.what());
     if (notice)
       notice(std::string("a step could not be recorded as a CUDA graph and is issued call by call, which is slower: ") + e.what());
     return std::make_unique<PlainRecording>(body, e.what());

@@ -167,6 +167,7 @@ cublasStatus_t cublasLtMatmul(cublasLtHandle_t, cublasLtMatmulDesc_t operation_h
                               const void* c, cublasLtMatrixLayout_t c_handle, void* d, cublasLtMatrixLayout_t d_handle,
                               const cublasLtMatmulAlgo_t* algorithm, void* workspace, size_t workspace_bytes, cudaStream_t stream) {
   FakeCublasLt& library = fake_cublaslt();
+  if (library.on_product) library.on_product();
   if (const cublasStatus_t status = library.answer("cublasLtMatmul"); status != CUBLAS_STATUS_SUCCESS) return status;
   const auto& operation = *reinterpret_cast<Operation*>(operation_handle);
   const auto &a_layout = *reinterpret_cast<Layout*>(a_handle), &b_layout = *reinterpret_cast<Layout*>(b_handle),

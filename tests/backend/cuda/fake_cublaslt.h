@@ -6,6 +6,7 @@
 #include <cublas_api.h>
 
 #include <cstdint>
+#include <functional>
 #include <string>
 #include <vector>
 
@@ -27,6 +28,7 @@ struct FakeCublasLt {
   bool heuristic_refuses = false;
   std::string failing;  // the function that fails: "cublasLtCreate"
   cublasStatus_t failing_with = CUBLAS_STATUS_INTERNAL_ERROR;
+  std::function<void()> on_product;  // called when a product is to be made
   int questions = 0;  // how often the heuristic was asked
   // Of the last question.
   uint64_t workspace_limit = 0;

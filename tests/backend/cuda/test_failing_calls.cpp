@@ -3,6 +3,7 @@
 #include <gtest/gtest.h>
 
 #include <algorithm>
+#include <cstdlib>
 #include <functional>
 #include <memory>
 #include <tuple>
@@ -327,6 +328,102 @@ TEST_F(FailingCalls, WithoutAPlanOfCudnnOwnKernelsServe) {
   work.run();
   ASSERT_FALSE(work.notices.empty());
   EXPECT_NE(work.notices[0].find("so own kernels do it"), std::string::npos) << work.notices[0];
+}
+
+// With an engine of cuDNN for every convolution, and no plans remembered.
+class LibraryCalls : public FailingCalls {
+ protected:
+  void SetUp() override {
+    ::setenv("ACTMATCH_PLAN_CACHE", "", 1);
+    start();
+  }
+  void TearDown() override {
+    FailingCalls::TearDown();
+    ::unsetenv("ACTMATCH_PLAN_CACHE");
+  }
+  static void start() {
+    reset();
+    fake_cudnn().knows_an_engine = true;
+  }
+  // What happens at the call of that number, from 0, of plans and products together.
+  static void at_call(int number, const std::function<void()>& happens) {
+    fake_cudnn().on_execute = fake_cublaslt().on_product = [happens, number, called = std::make_shared<int>(0)] {
+      if ((*called)++ == number) happens();
+    };
+  }
+  static void fail_from_now_on() {
+    fake_cudnn().failing = "cudnnBackendExecute";
+    fake_cudnn().failing_with = CUDNN_STATUS_EXECUTION_FAILED;
+    fake_cublaslt().failing = "cublasLtMatmul";
+    fake_cublaslt().failing_with = CUBLAS_STATUS_EXECUTION_FAILED;
+  }
+  static int count_calls() {
+    int calls = 0;
+    fake_cudnn().on_execute = fake_cublaslt().on_product = [&calls] { ++calls; };
+    Work().run();
+    return calls;
+  }
+};
+
+TEST_F(LibraryCalls, PlansOfCudnnServe) {
+  {
+    Work work;
+    work.run();
+    EXPECT_TRUE(work.notices.empty()) << work.notices[0];
+  }
+  // Forward and backward: timed (twice outside a graph, ten times in one), then run outside the recording and in it. The product likewise,
+  // without being timed.
+  start();
+  EXPECT_GE(count_calls(), 2 * (12 + 2) + 2 * 2);
+}
+
+// The library is the first to notice: an error of its own kind, and nothing that a user could do anything about.
+TEST_F(LibraryCalls, ThatFailBecauseTheDeviceIsLostSaySo) {
+  const int calls = count_calls();
+  for (int i = 0; i < calls; ++i) {
+    SCOPED_TRACE("call " + std::to_string(i) + " of " + std::to_string(calls));
+    start();
+    at_call(i, [] {
+      fail_from_now_on();
+      fake_runtime().lost = true;
+    });
+    {
+      Work work;
+      try {
+        work.run();
+        ADD_FAILURE() << "nothing was said";
+      } catch (const Error& error) {
+        const std::string message = error.what();
+        EXPECT_NE(dynamic_cast<const LostDevice*>(&error), nullptr) << message;
+        EXPECT_EQ(message.rfind("the GPU is lost to this program: an illegal memory access; start the program again", 0), 0u) << message;
+        EXPECT_NE(message.find("; it showed by this: "), std::string::npos) << message;
+      }
+      EXPECT_TRUE(work.notices.empty()) << "nothing else was tried: " << work.notices[0];
+    }
+    expect_nothing_left();
+  }
+}
+
+// A library that refuses on a device that is as well as ever.
+TEST_F(LibraryCalls, ThatFailNameCallAndConvolution) {
+  const int timed = 2 * 12;  // a plan that fails while it is timed is not taken
+  const int calls = count_calls();
+  for (int i = timed; i < calls; ++i) {
+    SCOPED_TRACE("call " + std::to_string(i) + " of " + std::to_string(calls));
+    start();
+    at_call(i, fail_from_now_on);
+    try {
+      Work().run();
+      ADD_FAILURE() << "nothing was said";
+    } catch (const Error& error) {
+      const std::string message = error.what();
+      EXPECT_EQ(dynamic_cast<const LostDevice*>(&error), nullptr) << message;
+      EXPECT_TRUE(message.find("cudnnBackendExecute of '") != std::string::npos || message.find("cublasLtMatmul(") != std::string::npos)
+          << message;
+      EXPECT_NE(message.find("(engine/backend/cuda/cu"), std::string::npos) << message;
+    }
+    expect_nothing_left();
+  }
 }
 
 }  // namespace

@@ -6,6 +6,7 @@
 #include <map>
 #include <utility>
 
+#include "engine/backend/cuda/check.h"
 #include "engine/backend/cuda/cublas/check.h"
 #include "engine/backend/cuda/matmul_layout.h"
 #include "engine/core/error.h"
@@ -132,8 +133,13 @@ class Product : public MatMulRunner {
       ACTMATCH_CHECK(address && reinterpret_cast<uintptr_t>(address) % kAlignment == 0, "a matrix has no address, or not an aligned one");
     ACTMATCH_CHECK(workspace || workspace_bytes_ == 0, "a matrix product was given no workspace");
     const float alpha = 1.0f;  // of the host, so a captured step keeps the values
-    ACTMATCH_CUBLAS(cublasLtMatmul(handle_->get(), operation_.get(), &alpha, b, first_.get(), a, second_.get(), &beta_, c, result_.get(), c,
-                                   result_.get(), &algorithm_, workspace, workspace_bytes_, stream_));
+    try {
+      ACTMATCH_CUBLAS(cublasLtMatmul(handle_->get(), operation_.get(), &alpha, b, first_.get(), a, second_.get(), &beta_, c, result_.get(),
+                                     c, result_.get(), &algorithm_, workspace, workspace_bytes_, stream_));
+    } catch (const CublasError& error) {
+      expect_device(stream_, error.what());
+      throw;
+    }
   }
 
   std::string description() const override {

@@ -18,6 +18,7 @@ DeviceDescription DeviceDescription::of_device(int device) {
     impl->properties.set(CUDNN_ATTR_DEVICEPROP_DEVICE_ID, CUDNN_TYPE_INT32, 1, &number);
     impl->properties.finalize();
   } catch (const CudnnError& error) {
+    if (error.code() == ErrorCode::kOutOfMemory) throw;
     throw Error(ErrorCode::kUnsupported, "cuDNN cannot use CUDA device " + std::to_string(device) + ": " + error.what());
   }
   DeviceDescription description(std::move(impl));

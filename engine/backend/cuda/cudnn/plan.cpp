@@ -3,6 +3,7 @@
 #include <utility>
 #include <vector>
 
+#include "engine/backend/cuda/check.h"
 #include "engine/backend/cuda/conv_tensors.h"
 #include "engine/backend/cuda/cudnn/device_impl.h"
 #include "engine/backend/cuda/cudnn/plan_parts.h"
@@ -108,8 +109,15 @@ Plan::Arguments Plan::bind(const ConvTensors& tensors, void* workspace) const {
 // plan without capturing, but only runtime-compiled engines offer it (those with CUDNN_BEHAVIOR_NOTE_SUPPORTS_CUDA_GRAPH_NATIVE_API), so
 // most plans would still have to be captured, and own kernels stand between them anyway.
 void Plan::run(const Handle& handle, const Arguments& arguments) const {
-  check(cudnnBackendExecute(static_cast<cudnnHandle_t>(handle.get()), impl_->plan.get(), arguments.impl_->pack.get()),
-        "cudnnBackendExecute");
+  try {
+    check(cudnnBackendExecute(static_cast<cudnnHandle_t>(handle.get()), impl_->plan.get(), arguments.impl_->pack.get()),
+          "cudnnBackendExecute of '" + describe(key_) + "'");
+  } catch (const CudnnError& error) {
+    cudaStream_t stream = nullptr;
+    check(cudnnGetStream(static_cast<cudnnHandle_t>(handle.get()), &stream), "cudnnGetStream");
+    expect_device(stream, error.what());
+    throw;
+  }
 }
 
 }  // namespace actmatch::cuda

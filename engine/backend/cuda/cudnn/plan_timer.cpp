@@ -134,11 +134,11 @@ class CudaBench : public PlanTimer::Bench {
   double guarded(const Work& work) {
     try {
       return work();
+    } catch (const LostDevice&) {
+      throw;
     } catch (const Error& error) {
       cudaGetLastError();
-      if (const cudaError_t status = cudaStreamSynchronize(stream_); status != cudaSuccess)
-        throw LostDevice(std::string("the GPU is lost to this program, since a plan was timed: ") + error.what() + "; then " +
-                         cudaGetErrorString(status) + "; start the program again; if it comes again, report it");
+      expect_device(stream_, error.what());
       throw Error(error.code() == ErrorCode::kOutOfMemory ? ErrorCode::kOutOfMemory : ErrorCode::kUnsupported, error.what());
     }
   }
