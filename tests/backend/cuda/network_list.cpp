@@ -8,12 +8,11 @@
 namespace actmatch::cuda {
 namespace {
 
-constexpr const char* kList = ACTMATCH_SOURCE_DIR "/tests/data/cuda/torchvision_convolutions.txt";
-constexpr const char* kModels = ACTMATCH_SOURCE_DIR "/onnx_import/SUPPORTED_MODELS.md";
+const std::string kSource = ACTMATCH_SOURCE_DIR;
 
-std::ifstream open(const char* path) {
+std::ifstream open(const std::string& path) {
   std::ifstream file(path);
-  if (!file) throw std::runtime_error(std::string("cannot read ") + path);
+  if (!file) throw std::runtime_error("cannot read " + path);
   return file;
 }
 
@@ -54,8 +53,8 @@ bool has_own_kernel(const ConvShape& s) {
 
 }  // namespace
 
-std::vector<SharedLayer> layers_of_torchvision(int& depthwise) {
-  std::ifstream file = open(kList);
+std::vector<SharedLayer> layers_of_library(const std::string& library, int& depthwise) {
+  std::ifstream file = open(kSource + "/tests/data/cuda/" + library + "_convolutions.txt");
   std::vector<SharedLayer> layers;
   depthwise = 0;
   for (std::string line; std::getline(file, line);) {
@@ -69,12 +68,12 @@ std::vector<SharedLayer> layers_of_torchvision(int& depthwise) {
   return layers;
 }
 
-std::set<std::string> supported_torchvision_networks() {
-  std::ifstream file = open(kModels);
+std::set<std::string> supported_networks(const std::string& library) {
+  std::ifstream file = open(kSource + "/onnx_import/SUPPORTED_MODELS.md");
   std::set<std::string> names;
   for (std::string line; std::getline(file, line);) {
     const std::vector<std::string> cells = split(line, '|');
-    if (cells.size() > 2 && cells[2].find("torchvision ") != std::string::npos)
+    if (cells.size() > 2 && (cells[2] + " ").find(" " + library + " ") != std::string::npos)
       names.insert(split(cells[1].substr(1), ' ').front());  // "resnet50 (fixed batch)" is the same network
   }
   return names;

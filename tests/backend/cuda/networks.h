@@ -1,5 +1,5 @@
 // The convolutions of the supported networks, as the CUDA backend will ask for them: from layer tables (torchvision's classifiers, whose
-// weights are nowhere at hand), from graphs (ONNX files, the generators) and from a list of all that torchvision's classifiers have.
+// weights are nowhere at hand), from graphs (ONNX files, the generators) and from lists of all that the classifiers of a library have.
 // What kernels/depthwise.cu does (is_depthwise in ops/conv_shapes.h) is left out.
 #pragma once
 
@@ -54,11 +54,11 @@ std::vector<Network> networks_from_files();
 // The generators csae and unet for a picture of 224 x 224.
 std::vector<Network> networks_of_generators();
 
-// The kinds of convolution in torchvision's classifiers, as tests/data/cuda/torchvision_convolutions.txt lists them, and how many of that
-// list were left out. Of what stands around a convolution only what its forward pass takes along is known.
-std::vector<SharedLayer> layers_of_torchvision(int& depthwise);
-// The torchvision networks of onnx_import/SUPPORTED_MODELS.md.
-std::set<std::string> supported_torchvision_networks();
+// The kinds of convolution in the classifiers of a library ("torchvision", "timm", "keras"), as tests/data/cuda/*_convolutions.txt list
+// them, and how many of that list were left out. Of what stands around a convolution only what its forward pass takes along is known.
+std::vector<SharedLayer> layers_of_library(const std::string& library, int& depthwise);
+// The library's networks of onnx_import/SUPPORTED_MODELS.md.
+std::set<std::string> supported_networks(const std::string& library);
 
 // What is asked for at one batch; `fused`: with all that stands around it.
 PlanKey key_of(const Layer& layer, ConvPass pass, ConvPrecision precision, int64_t batch, bool fused);

@@ -161,13 +161,20 @@ bool has_plan(const PlanKey& key, std::string* summary) {
   return std::any_of(list.plans.begin(), list.plans.end(), [](const PlanCandidate& plan) { return !plan.runtime_compiled; });
 }
 
-// Every kind of convolution that a classifier of torchvision has, in shards that run side by side.
-constexpr int kShards = 8;
-class PlansOfTorchvision : public ::testing::TestWithParam<int> {};
+constexpr const char* kLibraries[] = {"torchvision", "timm", "keras"};
 
-TEST_P(PlansOfTorchvision, EveryConvolutionHasOne) {
-  int depthwise = 0;
-  const std::vector<SharedLayer> layers = layers_of_torchvision(depthwise);
+// Every kind of convolution that a classifier of these libraries has, each once, in shards that run side by side.
+constexpr int kShards = 8;
+class PlansOfLists : public ::testing::TestWithParam<int> {};
+
+TEST_P(PlansOfLists, EveryConvolutionHasOne) {
+  std::vector<SharedLayer> layers;
+  std::set<Layer> seen;
+  for (const char* library : kLibraries) {
+    int depthwise = 0;
+    for (SharedLayer& layer : layers_of_library(library, depthwise))
+      if (seen.insert(layer.layer).second) layers.push_back(std::move(layer));
+  }
   for (size_t i = static_cast<size_t>(GetParam()); i < layers.size(); i += kShards)
     for (ConvPrecision precision : kPrecisions)
       for (int64_t batch : {1, 64})
@@ -179,23 +186,25 @@ TEST_P(PlansOfTorchvision, EveryConvolutionHasOne) {
         }
 }
 
-INSTANTIATE_TEST_SUITE_P(Shards, PlansOfTorchvision, ::testing::Range(0, kShards));
+INSTANTIATE_TEST_SUITE_P(Shards, PlansOfLists, ::testing::Range(0, kShards));
 
-TEST(ListOfTorchvision, HasAllSupportedNetworks) {
-  int depthwise = 0;
-  std::set<std::string> listed;
-  for (const SharedLayer& layer : layers_of_torchvision(depthwise)) listed.insert(layer.networks.begin(), layer.networks.end());
-  const std::set<std::string> supported = supported_torchvision_networks();
-  EXPECT_GE(supported.size(), 20u) << "the table of models reads otherwise than expected";
-  for (const std::string& network : supported)
-    EXPECT_TRUE(listed.count(network)) << network << " is missing: run tests/backend/cuda/conv_tables.py";
-  EXPECT_GT(depthwise, 0);
+TEST(Lists, HaveAllSupportedNetworks) {
+  for (const std::string library : kLibraries) {
+    int depthwise = 0;
+    std::set<std::string> listed;
+    for (const SharedLayer& layer : layers_of_library(library, depthwise)) listed.insert(layer.networks.begin(), layer.networks.end());
+    const std::set<std::string> supported = supported_networks(library);
+    EXPECT_GE(supported.size(), library == "torchvision" ? 20u : 9u) << "the table of models reads otherwise than expected";
+    for (const std::string& network : supported)
+      EXPECT_TRUE(listed.count(network)) << network << " is missing: run tests/backend/cuda/conv_tables.py " << library;
+    EXPECT_GT(depthwise, 0) << library;
+  }
 }
 
 // What is read from torchvision's modules is what the tables say, where both are there.
-TEST(ListOfTorchvision, AgreesWithTheTables) {
+TEST(Lists, AgreeWithTheTables) {
   int depthwise = 0;
-  const std::vector<SharedLayer> layers = layers_of_torchvision(depthwise);
+  const std::vector<SharedLayer> layers = layers_of_library("torchvision", depthwise);
   for (const auto& [network, table] : {std::pair{"resnet18", "resnet18"},
                                        {"resnet50", "resnet50"},
                                        {"vgg16", "vgg16"},
