@@ -3,6 +3,8 @@
 #include <algorithm>
 #include <cstring>
 
+#include "tests/backend/cuda/fake_runtime.h"
+
 namespace actmatch::cuda {
 
 FakeCudnn& fake_cudnn() {
@@ -78,6 +80,7 @@ cudnnStatus_t cudnnBackendGetAttribute(cudnnBackendDescriptor_t, cudnnBackendAtt
 }
 cudnnStatus_t cudnnBackendExecute(cudnnHandle_t, cudnnBackendDescriptor_t, cudnnBackendDescriptor_t) {
   if (fake_cudnn().on_execute) fake_cudnn().on_execute();
+  fake_runtime().add_node("plan");
   return fake_cudnn().answer("cudnnBackendExecute");
 }
 

@@ -1,13 +1,34 @@
 // The rest of the fake runtime, which timing plans does not need: devices, streams, launches, pinned memory, and what nvcc's objects
 // register when a program starts.
 #include <cuda_runtime.h>
+#include <cxxabi.h>
 
 #include <cstdlib>
 #include <cstring>
+#include <map>
+#include <memory>
+#include <string>
 
 #include "tests/backend/cuda/fake_runtime.h"
 
 using namespace actmatch::cuda;
+
+// The names of kernels by their stubs. Made when the first of them is registered, which is before main.
+static std::map<const void*, std::string>& kernel_names() {
+  static std::map<const void*, std::string> names;
+  return names;
+}
+
+// "mask_activate_kernel" of a template's or a hidden function's full name.
+static std::string short_name(const char* mangled) {
+  const std::unique_ptr<char, void (*)(void*)> full(abi::__cxa_demangle(mangled, nullptr, nullptr, nullptr), std::free);
+  std::string name = full ? full.get() : mangled;
+  if (const size_t end = name.find_first_of("<(", name.rfind("cuda::") == std::string::npos ? 0 : name.rfind("namespace)") + 10);
+      end != std::string::npos)
+    name.erase(end);
+  if (const size_t scope = name.rfind("::"); scope != std::string::npos) name.erase(0, scope + 2);
+  return name;
+}
 
 extern "C" {
 
@@ -37,6 +58,7 @@ cudaError_t cudaMemGetInfo(size_t* free, size_t* total) {
 }
 cudaError_t cudaMemsetAsync(void* to, int value, size_t bytes, cudaStream_t) {
   std::memset(to, value, bytes);
+  fake_runtime().add_node("memset");
   return fake_runtime().note("set memory");
 }
 
@@ -71,7 +93,10 @@ cudaError_t cudaGraphGetNodes(cudaGraph_t, cudaGraphNode_t*, size_t* count) {
   return fake_runtime().note("get nodes");
 }
 
-cudaError_t cudaLaunchKernelExC(const cudaLaunchConfig_t*, const void*, void**) { return fake_runtime().note("launch kernel"); }
+cudaError_t cudaLaunchKernelExC(const cudaLaunchConfig_t*, const void* kernel, void**) {
+  fake_runtime().add_node(kernel_names().at(kernel));
+  return fake_runtime().note("launch kernel");
+}
 
 // The stubs that nvcc makes for <<<>>> mention these; nothing is launched that way.
 cudaError_t __cudaGetKernel(cudaKernel_t*, const void*) { std::abort(); }
@@ -86,6 +111,8 @@ void** __cudaRegisterFatBinary(void*) {
 }
 void __cudaRegisterFatBinaryEnd(void**) {}
 void __cudaUnregisterFatBinary(void**) {}
-void __cudaRegisterFunction(void**, const char*, char*, const char*, int, uint3*, uint3*, dim3*, dim3*, int*) {}
+void __cudaRegisterFunction(void**, const char* stub, char*, const char* name, int, uint3*, uint3*, dim3*, dim3*, int*) {
+  kernel_names()[stub] = short_name(name);
+}
 
 }  // extern "C"

@@ -44,6 +44,10 @@ cudaError_t FakeRuntime::note_outside_capture(const char* call) {
   return capturing ? cudaErrorStreamCaptureUnsupported : cudaSuccess;
 }
 
+void FakeRuntime::add_node(const std::string& name) {
+  if (capturing) captures.back().push_back(name);
+}
+
 void FakeRuntime::launch(double microseconds) {
   calls.emplace_back("launch");
   (capturing ? captured : clock) += microseconds;
@@ -110,6 +114,7 @@ cudaError_t cudaStreamBeginCapture(cudaStream_t, cudaStreamCaptureMode mode) {
   if (const cudaError_t status = note_outside_capture("begin capture"); status != cudaSuccess) return status;
   if (fake_runtime().refuse_capture || mode != cudaStreamCaptureModeThreadLocal) return cudaErrorStreamCaptureUnsupported;
   fake_runtime().capturing = true;
+  fake_runtime().captures.emplace_back();
   fake_runtime().captured = 0;
   return cudaSuccess;
 }

@@ -35,10 +35,13 @@ struct FakeRuntime {
   cudaError_t failing_with = cudaErrorInvalidValue;
   bool lost_then = false;
   bool refuse_capture = false;
+  std::vector<std::vector<std::string>> captures;  // what each graph consists of, in order: kernels by their names, "memset", "copy", "plan"
   std::vector<double> disturbances;  // by how much the next replays take longer
 
   // A kernel of this length is launched.
   void launch(double microseconds);
+  // A graph being captured gets another node.
+  void add_node(const std::string& name);
   // Writes a call down and says what it answers. The second: one that no stream in capture allows.
   cudaError_t note(const char* call);
   cudaError_t note_outside_capture(const char* call);
