@@ -18,6 +18,13 @@ struct AdamOptions {
   double epsilon = 1e-8;
 };
 
+// One of the tensors that are optimised together; all [count], first and second start at zero.
+struct AdamTensor {
+  float *parameter = nullptr, *first = nullptr, *second = nullptr;
+  const float* gradient = nullptr;
+  int64_t count = 0;
+};
+
 // parameter, first, second, gradient [count]; first and second start at zero. step counts from 1.
 template <class T>
 void adam_ref(T* parameter, T* first, T* second, const T* gradient, int64_t count, const AdamOptions& options, int64_t step,

@@ -19,10 +19,12 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <span>
 
 #include "kernels/adam.h"
 #include "kernels/area_control.h"
 #include "kernels/depthwise.h"
+#include "kernels/fill.h"
 #include "kernels/gaussian_smooth.h"
 #include "kernels/mask.h"
 #include "kernels/pyramid.h"
@@ -36,6 +38,8 @@
 namespace actmatch::kernels::cuda {
 
 cudaError_t fill(cudaStream_t stream, float* x, float value, int64_t count);
+// The same value in several arrays; `parts` is read before the call returns, and goes in one launch up to 48 of them.
+cudaError_t fill_parts(cudaStream_t stream, std::span<const FillPart> parts, float value);
 // x = max(x, least); NaN stays.
 cudaError_t clamp_below(cudaStream_t stream, float* x, float least, int64_t count);
 // *counter += amount: for the step number of adam and the `first` of a BackgroundCursor.
@@ -93,9 +97,10 @@ cudaError_t mask_regulariser(cudaStream_t stream, float* value, float* dm, const
 cudaError_t sorted_area(cudaStream_t stream, float* value, float* dm, const float* m, const float* area, const float* weight, int64_t B,
                         int64_t HW, bool accumulate);
 
-// adam.h; step (one, counts from 1) and learning_rate (one) are device memory, options.learning_rate is not read.
-cudaError_t adam(cudaStream_t stream, float* parameter, float* first, float* second, const float* gradient, int64_t count,
-                 const AdamOptions& options, const uint32_t* step, const double* learning_rate, float gradient_scale);
+// adam.h; step (one, counts from 1) and learning_rate (one) are device memory, options.learning_rate is not read. `tensors` is read before
+// the call returns, and goes in one launch up to 48 of them.
+cudaError_t adam(cudaStream_t stream, std::span<const AdamTensor> tensors, const AdamOptions& options, const uint32_t* step,
+                 const double* learning_rate, float gradient_scale);
 
 // area_control.h, step_trace.h, gaussian_smooth.h, select_compose.h; what is passed by value is frozen, the pointers in it too.
 cudaError_t area_control(cudaStream_t stream, AreaState* state, float* area, float* best, float* outcome, const float* hard,

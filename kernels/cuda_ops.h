@@ -20,6 +20,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <initializer_list>
+#include <span>
 #include <vector>
 
 #include "kernels/bfloat16.h"
@@ -67,6 +68,14 @@ cudaError_t gather_indexed_backward(cudaStream_t stream, T* dx, const T* dy, con
                                     int64_t inner, bool accumulate);
 
 cudaError_t fill(cudaStream_t stream, bfloat16* x, float value, int64_t count);  // float: cuda.h
+
+// to = from, several arrays of numbers that lie alike; `arrays` is read before the call returns, and goes in one launch up to 48 of them.
+struct Narrowing {
+  bfloat16* to = nullptr;
+  const float* from = nullptr;
+  int64_t count = 0;
+};
+cudaError_t narrow(cudaStream_t stream, std::span<const Narrowing> arrays);
 
 // ---- elementwise, contiguous (unary.cu, elementwise.cu)
 

@@ -51,28 +51,27 @@ TrainingState Trainer::state() const {
   state.steps_done = done_;
   const Trainable& g = step_.generator();
   for (const Trainable::Parameter& p : g.parameters()) {
-    std::vector<float> values(static_cast<size_t>(p.count));
-    backend_.download(values.data(), g.program().data(p.value), values.size());
-    state.arrays["parameter/" + g.name_of(p)] = std::move(values);
-    state.arrays["first/" + g.name_of(p)] = p.first.download();
-    state.arrays["second/" + g.name_of(p)] = p.second.download();
+    state.arrays["parameter/" + g.name_of(p)] = g.download(p, g.program().data(p.value));
+    state.arrays["first/" + g.name_of(p)] = g.download(p, p.first.data());
+    state.arrays["second/" + g.name_of(p)] = g.download(p, p.second.data());
   }
   return state;
 }
 
 void Trainer::restore(const TrainingState& state) {
   const Trainable& g = step_.generator();
-  const auto put = [&](const std::string& name, float* device, int64_t count) {
+  const auto put = [&](const Trainable::Parameter& p, const std::string& what, float* device) {
+    const std::string name = what + "/" + g.name_of(p);
     const auto it = state.arrays.find(name);
-    if (it == state.arrays.end() || static_cast<int64_t>(it->second.size()) != count)
+    if (it == state.arrays.end() || static_cast<int64_t>(it->second.size()) != p.count)
       throw Error(ErrorCode::kFormat,
-                  "the checkpoint has no array '" + name + "' of " + std::to_string(count) + " numbers; it belongs to another generator");
-    backend_.upload(device, it->second.data(), it->second.size());
+                  "the checkpoint has no array '" + name + "' of " + std::to_string(p.count) + " numbers; it belongs to another generator");
+    g.upload(p, device, it->second.data());
   };
   for (const Trainable::Parameter& p : g.parameters()) {
-    put("parameter/" + g.name_of(p), g.program().data(p.value), p.count);
-    put("first/" + g.name_of(p), p.first.data(), p.count);
-    put("second/" + g.name_of(p), p.second.data(), p.count);
+    put(p, "parameter", g.program().data(p.value));
+    put(p, "first", p.first.data());
+    put(p, "second", p.second.data());
   }
   done_ = state.steps_done;
 }
@@ -83,7 +82,8 @@ Graph Trainer::graph() const {
   for (const Trainable::Parameter& p : g.parameters()) {
     Value& value = one.graph.mutable_value(one.graph.find(g.name_of(p)));
     Tensor trained(DType::kF32, value.shape);
-    backend_.download(trained.data<float>(), g.program().data(p.value), static_cast<size_t>(p.count));
+    const std::vector<float> values = g.download(p, g.program().data(p.value));
+    std::copy(values.begin(), values.end(), trained.data<float>());
     value.constant = std::make_shared<const Tensor>(std::move(trained));
   }
   one.graph.mutable_value(one.logits).name = "logits";

@@ -61,7 +61,8 @@ class Program {
   // says, valid for the program's lifetime. Reading one is allowed after forward() (values) or backward() (gradients).
   virtual float* data(ValueId value) = 0;
   virtual float* gradient(ValueId value) = 0;
-  // Of a feature map and of its gradient: kFirst is NCHW, kLast NHWC, which only values of CompileOptions::in_place may be.
+  // Of a feature map or of weights, and of their gradients: kFirst is [..., C, H, W], kLast [..., H, W, C], which only values of
+  // CompileOptions::in_place may be.
   virtual kernels::ChannelOrder order(ValueId) const { return kernels::ChannelOrder::kFirst; }
   virtual void forward() = 0;
   // Reads the seeds' gradients (all of them must have been written) and writes the wanted ones.

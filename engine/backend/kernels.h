@@ -9,6 +9,7 @@
 
 #include "kernels/adam.h"
 #include "kernels/area_control.h"
+#include "kernels/fill.h"
 #include "kernels/gaussian_smooth.h"
 #include "kernels/logit_loss.h"
 #include "kernels/mask.h"
@@ -29,6 +30,7 @@ class Kernels {
   virtual ~Kernels() = default;
 
   virtual void fill(float* x, float value, int64_t count) = 0;
+  virtual void fill_parts(std::span<const kernels::FillPart> parts, float value) = 0;
   virtual void clamp_below(float* x, float least, int64_t count) = 0;  // x = max(x, least)
   virtual void advance(uint32_t* counter, uint32_t amount) = 0;        // *counter += amount
   virtual void mask_activate(float* m, const float* s, const float* threshold, const float* inverse_temperature, int64_t B, int64_t HW) = 0;
@@ -66,8 +68,8 @@ class Kernels {
   virtual void sorted_area(float* value, float* dm, const float* m, const float* area, const float* weight, int64_t B, int64_t HW,
                            bool accumulate) = 0;
   // options.learning_rate is not read: it is the one number at `learning_rate`.
-  virtual void adam(float* parameter, float* first, float* second, const float* gradient, int64_t count,
-                    const kernels::AdamOptions& options, const uint32_t* step, const double* learning_rate, float gradient_scale) = 0;
+  virtual void adam(std::span<const kernels::AdamTensor> tensors, const kernels::AdamOptions& options, const uint32_t* step,
+                    const double* learning_rate, float gradient_scale) = 0;
 
   virtual void gaussian_smooth(float* map, float* scratch, const kernels::SmoothTable<float>& table, const uint32_t* step, int64_t B,
                                int64_t H, int64_t W) = 0;

@@ -2,7 +2,8 @@
 // backward, which gradients are added to, and where everything lies in memory. Pure host code.
 //
 // A backend's types have these members, and more of its own:
-//   Slot        bytes, gradient_bytes(), has_grad, persistent, persistent_grad, constant (converts to bool), data and grad (pointers)
+//   Slot        bytes, gradient_bytes(), has_grad, persistent, persistent_grad, constant (converts to bool), data and grad (pointers); where
+//               a backend has it continues (Slot*, of a later step)
 //   GradTarget  slot, accumulate
 //   Scratch     bytes, when (Scratch::When: kForward, kBackward, kSaved), data; where a backend has it becomes_gradient_of (Slot*)
 //   Step        reads, writes, backward_reads (Slot*), grads (GradTarget*, in the order in which they are written), scratch
@@ -83,6 +84,15 @@ void plan_program_memory(std::vector<std::unique_ptr<Slot>>& slots, std::vector<
     for (const auto* target : step.grads) grad_life[target->slot].touch(t);
   }
 
+  // A gradient that continues another one lies in that one's memory. Slots stand in the order in which they are written forward, so in a
+  // chain each comes before the one that it continues.
+  const auto continues = [](const Slot& slot) -> const Slot* {
+    if constexpr (requires { slot.continues; }) return slot.continues;
+    return nullptr;
+  };
+  for (const auto& slot : slots)
+    if (const Slot* other = continues(*slot)) grad_life[other].touch(grad_life[slot.get()].last);
+
   std::vector<LifetimeRequest> requests;
   std::vector<std::function<void(std::byte*)>> place;
   const auto request = [&](size_t bytes, Range life, std::function<void(std::byte*)> put) {
@@ -122,7 +132,7 @@ void plan_program_memory(std::vector<std::unique_ptr<Slot>>& slots, std::vector<
     if (slot->has_grad && slot->persistent_grad) {
       slot->grad = reinterpret_cast<Grad>(allocate(slot->gradient_bytes()));
       report.exposed_bytes += slot->gradient_bytes();
-    } else if (slot->has_grad && grad_life.count(slot)) {
+    } else if (slot->has_grad && !continues(*slot) && grad_life.count(slot)) {
       request(slot->gradient_bytes(), grad_life[slot], [slot](std::byte* at) { slot->grad = reinterpret_cast<Grad>(at); });
     }
   }

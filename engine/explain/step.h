@@ -97,6 +97,7 @@ class OptimisationStep {
   // What a step consists of, in step_body.cpp.
   void forward_to_masks();
   std::vector<Kernels::Pass> compose(bool soft);
+  void clear_gradients();
   void logit_losses();
   void tap_losses();
   void back_to_masks(std::span<const Kernels::Pass> passes);

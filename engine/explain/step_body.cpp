@@ -15,6 +15,7 @@ void OptimisationStep::body(bool soft, bool train) {
     const TraceRange range(backend_, "classifier forward");
     net_.program->forward();
   }
+  clear_gradients();
   logit_losses();
   tap_losses();
   if (train) back_to_masks(passes);
@@ -53,6 +54,17 @@ std::vector<Kernels::Pass> OptimisationStep::compose(bool soft) {
   return passes;
 }
 
+// What the losses add to, or leave as it is: they match activations of the pass on b0 alone, and the backward pass of the step before has
+// changed the rows of the others.
+void OptimisationStep::clear_gradients() {
+  std::vector<kernels::FillPart> parts{{net_.program->gradient(net_.ends.logits), passes_ * batch_ * K_}};
+  for (const Tap& tap : taps_) {
+    const int64_t matched = batch_ * tap.view.C * tap.view.HW;
+    parts.push_back({net_.program->gradient(tap.value) + matched, (passes_ - 1) * matched});
+  }
+  k_.fill_parts(parts, 0.0f);
+}
+
 void OptimisationStep::logit_losses() {
   const TraceRange range(backend_, "losses of the logits");
   const int64_t B = batch_, R = robust_;
@@ -60,7 +72,6 @@ void OptimisationStep::logit_losses() {
   const int32_t* y = label_.data();
   const auto temperature = static_cast<float>(recipe_.kl_temperature), margin = static_cast<float>(recipe_.margin);
   float *z = net_.program->data(net_.ends.logits), *dz = net_.program->gradient(net_.ends.logits);
-  k_.fill(dz, 0.0f, passes_ * B * K_);
   if (w.kl > 0) k_.kl_logits(kl_.data(), dz, z, target_.data(), kl_weight_.data(), temperature, B, 1, K_, true);
   k_.cross_entropy(ce_.data(), w.ce > 0 ? dz : nullptr, z, y, ce_weight_.data(), B, 1, K_, true);
   if (w.margin > 0) k_.margin_hinge(margin_.data(), dz, z, y, margin_weight_.data(), margin, B, 1, K_, true);
@@ -82,18 +93,14 @@ void OptimisationStep::logit_losses() {
   }
 }
 
-// Only the pass on b0 is matched. The rows of the others are zero, which the backward pass of the step before has changed.
 void OptimisationStep::tap_losses() {
   if (taps_.empty()) return;
   const TraceRange range(backend_, "losses of the activations");
   for (size_t i = 0; i < taps_.size(); ++i) {
     const Tap& tap = taps_[i];
     const Classifier::TapView& v = tap.view;
-    float* gradient = net_.program->gradient(tap.value);
-    k_.tap_distance(act_.data() + static_cast<int64_t>(i) * batch_, gradient, net_.program->data(tap.value), tap.prepared.data(),
+    k_.tap_distance(act_.data() + static_cast<int64_t>(i) * batch_, net_.program->gradient(tap.value), net_.program->data(tap.value), tap.prepared.data(),
                     tap.constant.data(), tap.row_weight.data(), tap.distance, v.order, batch_, 1, v.C, v.HW, false);
-    const int64_t matched = batch_ * v.C * v.HW;
-    k_.fill(gradient + matched, 0.0f, (passes_ - 1) * matched);
   }
 }
 
@@ -137,9 +144,10 @@ void OptimisationStep::optimise() {
   adam.beta1 = recipe_.beta1;
   adam.beta2 = recipe_.beta2;
   Program& program = generator_->program();
+  std::vector<kernels::AdamTensor> tensors;
   for (const Trainable::Parameter& p : generator_->parameters())
-    k_.adam(program.data(p.value), p.first.data(), p.second.data(), program.gradient(p.value), p.count, adam, step_number(),
-            learning_rate_.data(), shared_ ? 1.0f / static_cast<float>(batch_) : 1.0f);
+    tensors.push_back({program.data(p.value), p.first.data(), p.second.data(), program.gradient(p.value), p.count});
+  k_.adam(tensors, adam, step_number(), learning_rate_.data(), shared_ ? 1.0f / static_cast<float>(batch_) : 1.0f);
 }
 
 // Does the hard mask of this step keep the label?

@@ -5,6 +5,23 @@
 #include "engine/backend/kernels.h"
 
 namespace actmatch {
+namespace {
+
+// Between [..., C, R, S] and [..., R, S, C]. `last`: to the latter.
+std::vector<float> reordered(const float* from, const Shape& shape, bool last) {
+  const size_t rank = shape.size();
+  const auto channels = static_cast<size_t>(shape[rank - 3]), positions = static_cast<size_t>(shape[rank - 2] * shape[rank - 1]);
+  std::vector<float> to(static_cast<size_t>(element_count(shape)));
+  for (size_t block = 0; block < to.size(); block += channels * positions)
+    for (size_t c = 0; c < channels; ++c)
+      for (size_t p = 0; p < positions; ++p) {
+        const size_t first = block + c * positions + p, behind = block + p * channels + c;
+        to[last ? behind : first] = from[last ? first : behind];
+      }
+  return to;
+}
+
+}  // namespace
 
 Trainable::Trainable(Backend& backend, const GeneratorSpec& spec, int64_t batch, int64_t channels, int64_t height, int64_t width,
                      bool forbids, Sharing sharing)
@@ -24,7 +41,7 @@ Trainable::Trainable(Backend& backend, const GeneratorSpec& spec, int64_t batch,
   }
   CompileOptions options;
   options.gradients.seeds = {generator_.logits};
-  options.gradients.wanted = generator_.graph.parameters();
+  options.gradients.wanted = options.in_place = generator_.graph.parameters();
   program_ = backend.compile(generator_.graph, options);
   for (ValueId v : options.gradients.wanted) {
     const int64_t count = element_count(generator_.graph.value(v).shape);
@@ -44,10 +61,23 @@ void Trainable::start(uint64_t seed) {
   }
   for (const Parameter& p : parameters_) {
     const Tensor& initial = *generator_.graph.value(p.value).constant;
-    backend_.upload(program_->data(p.value), initial.data<float>(), static_cast<size_t>(p.count));
+    upload(p, program_->data(p.value), initial.data<float>());
     backend_.kernels().fill(p.first.data(), 0.0f, p.count);
     backend_.kernels().fill(p.second.data(), 0.0f, p.count);
   }
+}
+
+std::vector<float> Trainable::download(const Parameter& p, const float* device) const {
+  std::vector<float> values(static_cast<size_t>(p.count));
+  backend_.download(values.data(), device, values.size());
+  return program_->order(p.value) == kernels::ChannelOrder::kLast ? reordered(values.data(), shape_of(p), false) : values;
+}
+
+void Trainable::upload(const Parameter& p, float* device, const float* values) const {
+  if (program_->order(p.value) == kernels::ChannelOrder::kLast)
+    backend_.upload(device, reordered(values, shape_of(p), true).data(), static_cast<size_t>(p.count));
+  else
+    backend_.upload(device, values, static_cast<size_t>(p.count));
 }
 
 void Trainable::set_grid(int64_t picture, const std::vector<float>& logits) {

@@ -21,11 +21,15 @@ class Trainable {
   // Of a grid, after start(): cells of that picture become the means of `logits` [H, W] over them.
   void set_grid(int64_t picture, const std::vector<float>& logits);
 
+  // On the device weights lie as the backend's convolutions read them (Program::order), and Adam's memory as the weights do.
   struct Parameter {
     ValueId value = kNoValue;
     int64_t count = 0;
     DeviceBuffer first, second;
   };
+  // What lies as the parameter does, from and to the row-major order of its shape on the host.
+  std::vector<float> download(const Parameter& p, const float* device) const;
+  void upload(const Parameter& p, float* device, const float* values) const;
   // The graph for another number of pictures, with first weights.
   Generator build(int64_t batch) const { return build(seed_, batch); }
   const std::vector<Parameter>& parameters() const { return parameters_; }

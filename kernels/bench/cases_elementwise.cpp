@@ -87,6 +87,11 @@ void add_elementwise_cases(Cases& cases) {
       auto* x = m.output<bfloat16>(picture);
       return [=](cudaStream_t s) { return cuda::fill(s, x, 1.0f, picture); };
     });
+    cases.add("narrow", text("B", B, " CSAE"), [=](Memory& m) {
+      const int64_t weights = B * cases.size(1083329);
+      const cuda::Narrowing array{m.output<bfloat16>(weights), m.input<float>(weights), weights};
+      return [=](cudaStream_t s) { return cuda::narrow(s, std::span(&array, 1)); };
+    });
   }
 }
 

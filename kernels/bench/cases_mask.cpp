@@ -26,6 +26,10 @@ void add_mask_cases(Cases& cases) {
       float* x = m.output<float>(B * HW);
       return [=](cudaStream_t s) { return cuda::fill(s, x, 1.0f, B * HW); };
     });
+    cases.add("fill_parts", size, [=](Memory& m) {
+      const std::vector<FillPart> parts{{m.output<float>(B * HW), B * HW}, {m.output<float>(B * 1000), B * 1000}};
+      return [=](cudaStream_t s) { return cuda::fill_parts(s, parts, 0.0f); };
+    });
     cases.add("mask_activate", size, [=](Memory& m) {
       float* out = m.output<float>(B * HW);
       const float *logits = m.input<float>(B * HW), *threshold = m.input<float>(B), *inverse = m.input<float>(B, 1, 2);

@@ -12,7 +12,9 @@ void add_adam(Cases& cases, const std::string& what, int64_t count) {
     const float* gradient = m.input<float>(count);
     const auto* step = m.values(std::vector<uint32_t>{7});
     const auto* rate = m.values(std::vector<double>{1e-3});
-    return [=](cudaStream_t s) { return cuda::adam(s, parameter, first, second, gradient, count, {}, step, rate, 1.0f); };
+    return [=, tensor = AdamTensor{parameter, first, second, gradient, count}](cudaStream_t s) {
+      return cuda::adam(s, std::span(&tensor, 1), {}, step, rate, 1.0f);
+    };
   });
 }
 

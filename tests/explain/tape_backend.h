@@ -114,8 +114,6 @@ class TapeBackend : public Backend {
     ACTMATCH_TAPE(class_scores, (int32_t * t, F p, G z, Y y, I B, I P, I K), t, p, z, y, B, P, K)
     ACTMATCH_TAPE(mask_regulariser, (F v, F d, G m, G w, int n, I B, I H, I W, bool a), v, d, m, w, n, B, H, W, a)
     ACTMATCH_TAPE(sorted_area, (F v, F d, G m, G r, G w, I B, I HW, bool a), v, d, m, r, w, B, HW, a)
-    ACTMATCH_TAPE(adam, (F p, F m, F v, G g, I n, const kernels::AdamOptions& o, const uint32_t* t, const double* r, float s), p, m, v, g,
-                  n, o, t, r, s)
     ACTMATCH_TAPE(gaussian_smooth, (F m, F s, const kernels::SmoothTable<float>& t, const uint32_t* n, I B, I H, I W), m, s, t, n, B, H, W)
     ACTMATCH_TAPE(area_control,
                   (kernels::AreaState * s, F a, F b, F o, G h, Y t, G p, Y y, const double* f, const uint32_t* n,
@@ -139,6 +137,13 @@ class TapeBackend : public Backend {
     ACTMATCH_TAPE(pyramid_compose_backward, (F dm, G dout, G m, G levels, I L, I B, I C, I HW, bool accumulate), dm, dout, m, levels, L, B,
                   C, HW, accumulate)
 #undef ACTMATCH_TAPE
+    void adam(std::span<const kernels::AdamTensor> tensors, const kernels::AdamOptions& o, const uint32_t* t, const double* r,
+              float scale) override {
+      backend_.issue([=, this, a = std::vector<kernels::AdamTensor>(tensors.begin(), tensors.end())] { inner_.adam(a, o, t, r, scale); });
+    }
+    void fill_parts(std::span<const kernels::FillPart> parts, float value) override {
+      backend_.issue([=, this, p = std::vector<kernels::FillPart>(parts.begin(), parts.end())] { inner_.fill_parts(p, value); });
+    }
     void compose(F out, G x, std::span<const Pass> passes, O o, I B, I C, I HW) override {
       backend_.issue([=, this, p = std::vector<Pass>(passes.begin(), passes.end())] { inner_.compose(out, x, p, o, B, C, HW); });
     }

@@ -10,6 +10,9 @@ namespace {
 class CpuKernels : public Kernels {
  public:
   void fill(float* x, float value, int64_t count) override { std::fill_n(x, count, value); }
+  void fill_parts(std::span<const kernels::FillPart> parts, float value) override {
+    for (const kernels::FillPart& part : parts) std::fill_n(part.data, part.count, value);
+  }
   void advance(uint32_t* counter, uint32_t amount) override { *counter += amount; }
   void mask_activate(float* m, const float* s, const float* threshold, const float* inverse_temperature, int64_t B, int64_t HW) override {
     kernels::mask_activate_ref(m, s, threshold, inverse_temperature, B, HW);
@@ -76,11 +79,12 @@ class CpuKernels : public Kernels {
                    bool accumulate) override {
     kernels::sorted_area_ref(value, dm, m, area, weight, B, HW, accumulate);
   }
-  void adam(float* parameter, float* first, float* second, const float* gradient, int64_t count, const kernels::AdamOptions& options,
-            const uint32_t* step, const double* learning_rate, float gradient_scale) override {
+  void adam(std::span<const kernels::AdamTensor> tensors, const kernels::AdamOptions& options, const uint32_t* step,
+            const double* learning_rate, float gradient_scale) override {
     kernels::AdamOptions with_rate = options;
     with_rate.learning_rate = *learning_rate;
-    kernels::adam_ref(parameter, first, second, gradient, count, with_rate, *step, gradient_scale);
+    for (const kernels::AdamTensor& t : tensors)
+      kernels::adam_ref(t.parameter, t.first, t.second, t.gradient, t.count, with_rate, *step, gradient_scale);
   }
   void gaussian_smooth(float* map, float* scratch, const kernels::SmoothTable<float>& table, const uint32_t* step, int64_t B, int64_t H,
                        int64_t W) override {

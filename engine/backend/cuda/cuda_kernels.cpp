@@ -31,6 +31,10 @@ void CudaKernels::mask_activate(float* m, const float* s, const float* threshold
   ACTMATCH_CUDA(launch::mask_activate(stream_, m, s, threshold, inverse_temperature, B, HW));
 }
 
+void CudaKernels::fill_parts(std::span<const kernels::FillPart> parts, float value) {
+  ACTMATCH_CUDA(launch::fill_parts(stream_, parts, value));
+}
+
 void CudaKernels::mask_activate_backward(float* ds, const float* dm, const float* m, const float* inverse_temperature, int64_t B,
                                          int64_t HW, bool accumulate) {
   ACTMATCH_CUDA(launch::mask_activate_backward(stream_, ds, dm, m, inverse_temperature, B, HW, accumulate));
@@ -114,9 +118,9 @@ void CudaKernels::sorted_area(float* value, float* dm, const float* m, const flo
   ACTMATCH_CUDA(launch::sorted_area(stream_, value, dm, m, area, weight, B, HW, accumulate));
 }
 
-void CudaKernels::adam(float* parameter, float* first, float* second, const float* gradient, int64_t count,
-                       const kernels::AdamOptions& options, const uint32_t* step, const double* learning_rate, float gradient_scale) {
-  ACTMATCH_CUDA(launch::adam(stream_, parameter, first, second, gradient, count, options, step, learning_rate, gradient_scale));
+void CudaKernels::adam(std::span<const kernels::AdamTensor> tensors, const kernels::AdamOptions& options, const uint32_t* step,
+                       const double* learning_rate, float gradient_scale) {
+  ACTMATCH_CUDA(launch::adam(stream_, tensors, options, step, learning_rate, gradient_scale));
 }
 
 void CudaKernels::gaussian_smooth(float* map, float* scratch, const kernels::SmoothTable<float>& table, const uint32_t* step, int64_t B,

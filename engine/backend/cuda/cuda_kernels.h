@@ -46,6 +46,7 @@ class CudaKernels : public Kernels {
   void pyramid_compose_backward(float* dm, const float* dout, const float* m, const float* levels, int64_t L, int64_t B, int64_t C,
                                 int64_t HW, bool accumulate) override;
   void fill(float* x, float value, int64_t count) override;
+  void fill_parts(std::span<const kernels::FillPart> parts, float value) override;
   void advance(uint32_t* counter, uint32_t amount) override;
   void mask_activate(float* m, const float* s, const float* threshold, const float* inverse_temperature, int64_t B, int64_t HW) override;
   void mask_activate_backward(float* ds, const float* dm, const float* m, const float* inverse_temperature, int64_t B, int64_t HW,
@@ -78,8 +79,8 @@ class CudaKernels : public Kernels {
                         bool accumulate) override;
   void sorted_area(float* value, float* dm, const float* m, const float* area, const float* weight, int64_t B, int64_t HW,
                    bool accumulate) override;
-  void adam(float* parameter, float* first, float* second, const float* gradient, int64_t count, const kernels::AdamOptions& options,
-            const uint32_t* step, const double* learning_rate, float gradient_scale) override;
+  void adam(std::span<const kernels::AdamTensor> tensors, const kernels::AdamOptions& options, const uint32_t* step,
+            const double* learning_rate, float gradient_scale) override;
   void gaussian_smooth(float* map, float* scratch, const kernels::SmoothTable<float>& table, const uint32_t* step, int64_t B, int64_t H,
                        int64_t W) override;
   void area_control(kernels::AreaState* state, float* area, float* best, float* outcome, const float* hard, const int32_t* top,

@@ -29,6 +29,26 @@ class ConvertStep : public Step {
   GradTarget target_;
 };
 
+}  // namespace
+
+// The parameters that are used in bf16, all at once at the beginning of a pass. Their gradients are written where the caller reads them.
+class NarrowStep : public Step {
+ public:
+  using Step::Step;
+  void add(Slot* from, Slot* to) {
+    reads.push_back(from);
+    writes.push_back(to);
+  }
+  void forward() override {
+    std::vector<launch::Narrowing> arrays;
+    for (size_t i = 0; i < reads.size(); ++i) arrays.push_back({writes[i]->as<bfloat16>(), reads[i]->as<float>(), reads[i]->count()});
+    ACTMATCH_CUDA(launch::narrow(stream(), arrays));
+  }
+  std::string implementation() const override { return "conversion"; }
+};
+
+namespace {
+
 // Brings a seed (a gradient the caller wrote) into the gradient of the value's slot, after everything else has been added to that. It
 // writes nothing forward.
 class SeedStep : public Step {
@@ -109,7 +129,7 @@ Scratch* Step::add_scratch(size_t bytes, Scratch::When when) {
 
 void Step::differentiate(GradTarget& target, Slot* slot, bool wanted) {
   if (!wanted) return;
-  target.slot = slot;
+  target.slot = slot->shares_gradient ? slot->shares_gradient : slot;
   grads.push_back(&target);
 }
 
@@ -204,7 +224,8 @@ bool Lowering::wants(size_t i) const {
 // How the caller sees a value that the program has, or would have, in that layout.
 Form Lowering::caller_form(ValueId id, Layout layout) const {
   const Value& value = graph_.value(id);
-  const bool may_stay = is_in_place_[static_cast<size_t>(id)] && value.shape.size() == 4;
+  const bool may_stay = is_in_place_[static_cast<size_t>(id)] &&
+                        (value.kind == ValueKind::kParameter ? can_be_channels_last(value.shape) : value.shape.size() == 4);
   return {may_stay ? layout : Layout::kRows, natural_store(value.dtype)};
 }
 
@@ -229,7 +250,7 @@ Slot* Lowering::in_form(ValueId id, Form form, Store grad_store) {
   if (!can_be_channels_last(value.shape)) form.layout = Layout::kRows;
   const auto fits = [&](const Slot& slot) {
     return slot.form.store == form.store && (slot.form.layout == form.layout || same_in_both_layouts(slot.shape)) &&
-           (!slot.has_grad || slot.grad_store == grad_store);
+           ((!slot.has_grad && !slot.shares_gradient) || slot.grad_store == grad_store);
   };
   if (value.kind == ValueKind::kConstant) {
     auto& versions = versions_[id];
@@ -245,6 +266,11 @@ Slot* Lowering::in_form(ValueId id, Form form, Store grad_store) {
   auto& versions = versions_[id];
   for (Slot* slot : versions)
     if (fits(*slot)) return slot;
+  const bool lie_alike = from->form.layout == form.layout || same_in_both_layouts(from->shape);
+  if (value.kind == ValueKind::kParameter && lie_alike && form.store == Store::kBf16 && grad_store == from->grad_store) {
+    versions.push_back(narrowed(from, form));
+    return versions.back();
+  }
   Slot* to = new_slot(from->name, from->shape, form);
   to->grad_store = grad_store;
   to->has_grad = from->has_grad;
@@ -252,6 +278,20 @@ Slot* Lowering::in_form(ValueId id, Form form, Store grad_store) {
   step->node = node_id_;
   steps_.push_back(std::move(step));
   versions.push_back(to);
+  return to;
+}
+
+Slot* Lowering::narrowed(Slot* parameter, Form form) {
+  Slot* to = new_slot(parameter->name, parameter->shape, form);
+  to->grad_store = parameter->grad_store;
+  to->shares_gradient = parameter;
+  if (!narrow_step_) {
+    auto step = std::make_unique<NarrowStep>(engine_);
+    narrow_step_ = step.get();
+    step->node = node_id_;
+    steps_.insert(steps_.begin(), std::move(step));
+  }
+  narrow_step_->add(parameter, to);
   return to;
 }
 

@@ -44,6 +44,9 @@ struct Slot {
   bool persistent = false;       // data is allocated outside the arena: constants, inputs, exposed values
   bool persistent_grad = false;  // the same for the gradient (wanted values)
   bool has_grad = false;
+  Slot* shares_gradient = nullptr;  // has no gradient of its own: what is written goes to that slot's, which lies alike
+  // Its gradient begins as that slot's is when that slot's producer runs backward, and where it lies.
+  Slot* continues = nullptr;
   std::byte *data = nullptr, *grad = nullptr;
   std::shared_ptr<const DeviceMemory> constant;
   // What the producer did to its result last. Backward, the producer takes the derivative first, in place, unless the step that wrote the
@@ -187,6 +190,7 @@ class Lowering {
   Slot* table_of(const std::string& what, const void* bytes, size_t size);
   Slot* value_slot(ValueId value);
   Slot* in_form(ValueId value, Form form, Store grad_store);
+  Slot* narrowed(Slot* parameter, Form form);
   Form caller_form(ValueId value, Layout layout) const;
   void add_seed(ValueId value, Slot* slot);
   void lower(const Group& group);
@@ -204,6 +208,7 @@ class Lowering {
   ValueId output_value_ = kNoValue;
   std::vector<std::unique_ptr<Slot>> slots_;
   std::vector<std::unique_ptr<Step>> steps_;
+  class NarrowStep* narrow_step_ = nullptr;  // the first of all, where there is one
   std::map<ValueId, std::vector<Slot*>> versions_;  // first: the one the producer wrote
   std::map<ValueId, Slot*> exposed_, seeds_, wanted_gradients_;
   std::vector<std::vector<NodeId>> consumers_;

@@ -123,8 +123,8 @@ class Marc : public OneByOne {
       double log_width = 0;
       for (float v : q.download()) log_width += std::log(v);
       log_width /= static_cast<double>(N);
-      k.adam(w.data(), w1.data(), w2.data(), dw.data(), N, {}, number.data(), rate.data(), 1.0f);
-      k.adam(q.data(), q1.data(), q2.data(), dq.data(), N, {}, number.data(), rate.data(), 1.0f);
+      const kernels::AdamTensor both[] = {{w.data(), w1.data(), w2.data(), dw.data(), N}, {q.data(), q1.data(), q2.data(), dq.data(), N}};
+      k.adam(both, {}, number.data(), rate.data(), 1.0f);
       k.clamp_below(q.data(), static_cast<float>(options_.least_width), N);
       k.advance(number.data(), 1);
 

@@ -93,6 +93,10 @@ TEST_F(CudaKernelsTest, Masks) {
   const auto x = random(B * C * HW), colour = random(B * C), image = random(C * HW), dout = random(P * B * C * HW);
   const std::vector<float> flat(B * HW, 0.25f);
   compare("fill", 0, [&](Kernels& k, Side& a) { k.fill(a.out(s), 2.5f, B * HW); });
+  compare("fill_parts", 0, [&](Kernels& k, Side& a) {
+    const FillPart parts[] = {{a.out(s), B * HW - 3}, {a.out(m), 5}};
+    k.fill_parts(parts, -1.5f);
+  });
   compare("advance", 0, [&](Kernels& k, Side& a) { k.advance(reinterpret_cast<uint32_t*>(a.out(std::vector<int32_t>{7})), 3); });
   compare("mask_activate", 32, [&](Kernels& k, Side& a) { k.mask_activate(a.out(flat), a.in(s), a.in(threshold), a.in(scale), B, HW); });
   for (const bool accumulate : {false, true})
@@ -169,8 +173,8 @@ TEST_F(CudaKernelsTest, RegularisersAndAdam) {
   }
   const AdamOptions options{999, 0.8, 0.9, 1e-6};  // the rate is read from the device
   compare("adam", 16, [&](Kernels& k, Side& a) {
-    k.adam(a.out(m), a.out(old), a.out(m), a.in(old), B * HW, options, a.in(std::vector<uint32_t>{3}), a.in(std::vector<double>{0.05}),
-           0.5f);
+    const AdamTensor tensors[] = {{a.out(m), a.out(old), a.out(m), a.in(old), B * HW}, {a.out(old), a.out(m), a.out(m), a.in(m), B * HW}};
+    k.adam(tensors, options, a.in(std::vector<uint32_t>{3}), a.in(std::vector<double>{0.05}), 0.5f);
   });
 }
 

@@ -16,6 +16,19 @@ TEST_F(CudaTest, FillAndAdvance) {
       check(fill(nullptr, x.data(), 2.5f, count));
       EXPECT_EQ(x.get(), std::vector<float>(static_cast<size_t>(count), 2.5f));
     }
+    for (const int64_t count : and_drawn({int64_t{1}, int64_t{256}, int64_t{257}}, [](RandomSizes& r) { return r.size(2000); })) {
+      // Of several arrays nothing but what is named.
+      Device<float> x(static_cast<size_t>(3 * count));
+      check(fill(nullptr, x.data(), 1.0f, 3 * count));
+      std::vector<FillPart> parts{{x.data(), count}, {x.data() + count, 0}};
+      for (int64_t i = 0; i < std::min<int64_t>(count, 60); ++i) parts.push_back({x.data() + 2 * count + i, 1});
+      check(fill_parts(nullptr, parts, -2.0f));
+      std::vector<float> want(static_cast<size_t>(3 * count), 1.0f);
+      std::fill_n(want.begin(), count, -2.0f);
+      std::fill_n(want.begin() + 2 * count, std::min<int64_t>(count, 60), -2.0f);
+      EXPECT_EQ(x.get(), want);
+    }
+    EXPECT_EQ(fill_parts(nullptr, {}, 0), cudaSuccess);
     Device<uint32_t> counter(std::vector<uint32_t>{7});
     check(advance(nullptr, counter.data(), 3));
     EXPECT_EQ(counter.get()[0], 10u);

@@ -199,5 +199,21 @@ TEST_F(Movement, FillsBfloat16) {
   });
 }
 
+TEST_F(Movement, NarrowsSeveralArrays) {
+  in_all_ways([&] {
+    for (const int64_t count : and_drawn({int64_t{0}, int64_t{1}, int64_t{255}, int64_t{1021}}, [](RandomSizes& r) { return r.size(2100); })) {
+      const Array x = random_array<float>({count}), z = random_array<float>({70});
+      OnDevice<float> dx(x, Kind::kRowMajor), dz(z, Kind::kRowMajor);
+      OnDevice<bfloat16> y(Shape{count}, Kind::kRowMajor), w(Shape{70}, Kind::kRowMajor);
+      std::vector<Narrowing> arrays{{y.data(), dx.data(), count}};
+      for (int64_t i = 0; i < 70; ++i) arrays.push_back({w.data() + i, dz.data() + i, 1});
+      check(narrow(nullptr, arrays));
+      expect_same(y.get(), OnDevice<bfloat16>(x, Kind::kRowMajor).get(), "the first");
+      expect_same(w.get(), OnDevice<bfloat16>(z, Kind::kRowMajor).get(), "the others");
+    }
+    EXPECT_EQ(narrow(nullptr, {}), cudaSuccess);
+  });
+}
+
 }  // namespace
 }  // namespace actmatch::kernels::cuda

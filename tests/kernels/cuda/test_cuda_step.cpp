@@ -68,20 +68,47 @@ TEST_F(CudaTest, Adam) {
       auto parameter = random(count), first = random(count, 0, 0), second = first;
       Device<float> dp(parameter), df(first), ds(second);
       auto pw = wide(parameter), fw = wide(first), sw = wide(second);
+      // Another one behind it, and nothing between.
+      const auto other = random(300), other_gradient = random(300);
+      Device<float> op(other), of(300), os(300), og(other_gradient);
+      auto opw = wide(other), ofw = std::vector<double>(300), osw = ofw;
       Device<uint32_t> step(std::vector<uint32_t>{1});
       Device<double> rate(std::vector<double>{options.learning_rate});
       for (int64_t t = 1; t <= 3; ++t) {  // the step is counted on the device
         const auto gradient = random(count);
         Device<float> dg(gradient);
         adam_ref(pw.data(), fw.data(), sw.data(), wide(gradient).data(), count, options, t, 0.5);
-        check(adam(nullptr, dp.data(), df.data(), ds.data(), dg.data(), count, options, step.data(), rate.data(), 0.5f));
+        adam_ref(opw.data(), ofw.data(), osw.data(), wide(other_gradient).data(), 300, options, t, 0.5);
+        const AdamTensor tensors[] = {{dp.data(), df.data(), ds.data(), dg.data(), count},
+                                      {nullptr, nullptr, nullptr, nullptr, 0},
+                                      {op.data(), of.data(), os.data(), og.data(), 300}};
+        check(adam(nullptr, tensors, options, step.data(), rate.data(), 0.5f));
         check(advance(nullptr, step.data(), 1));
       }
       expect_near(dp.get(), pw, 12, "parameter", 1);  // three steps of a few roundings of numbers below the parameter's size
       expect_near(df.get(), fw, 12, "first", 1);
       expect_near(ds.get(), sw, 12, "second");
+      expect_near(op.get(), opw, 12, "the other parameter", 1);
+      expect_near(os.get(), osw, 12, "its second");
     }
   });
+}
+
+// More tensors than go in one launch, of one number each.
+TEST_F(CudaTest, AdamOfManyTensors) {
+  const int64_t count = 101;
+  const AdamOptions options{0.05, 0.8, 0.99, 1e-6};
+  const auto parameter = random(count), gradient = random(count);
+  Device<float> dp(parameter), df(count), ds(count), dg(gradient);
+  auto pw = wide(parameter), fw = std::vector<double>(count), sw = fw;
+  adam_ref(pw.data(), fw.data(), sw.data(), wide(gradient).data(), count, options, 1, 1.0);
+  std::vector<AdamTensor> tensors;
+  for (int64_t i = 0; i < count; ++i) tensors.push_back({dp.data() + i, df.data() + i, ds.data() + i, dg.data() + i, 1});
+  Device<uint32_t> step(std::vector<uint32_t>{1});
+  Device<double> rate(std::vector<double>{options.learning_rate});
+  check(adam(nullptr, tensors, options, step.data(), rate.data(), 1.0f));
+  expect_near(dp.get(), pw, 12, "parameter", 1);
+  EXPECT_EQ(adam(nullptr, {}, options, step.data(), rate.data(), 1.0f), cudaSuccess);
 }
 
 TEST_F(CudaTest, RandomBackground) {

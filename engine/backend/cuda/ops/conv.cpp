@@ -75,7 +75,14 @@ class ConvStep : public ConvolutionStep {
     declare_gradients(l);
   }
 
-  void plan() override { plan_backward(ConvPass::kBackwardData); }
+  // The gradient of a skip is that of the sum. Where it is the first to reach the value it came from, and this is the last that the sum's is
+  // needed for, nothing is copied.
+  void plan() override {
+    if (dresidual_ && !dresidual_.accumulate && residual_ != x_ && !residual_->persistent_grad && !residual_->shares_gradient &&
+        residual_->grad_form() == y_->grad_form())
+      residual_->continues = y_;
+    plan_backward(ConvPass::kBackwardData);
+  }
 
   void forward() override {
     if (forward_runner_) {
@@ -95,7 +102,10 @@ class ConvStep : public ConvolutionStep {
   void backward() override {
     undo_clip<T>(*y_);
     const T* dy = y_->grad_as<T>();
-    if (dresidual_) convert(stream(), residual_->grad, residual_->grad_form(), y_->grad, y_->grad_form(), y_->shape, dresidual_.accumulate);
+    if (dresidual_ && residual_->continues)
+      residual_->grad = y_->grad;
+    else if (dresidual_)
+      convert(stream(), residual_->grad, residual_->grad_form(), y_->grad, y_->grad_form(), y_->shape, dresidual_.accumulate);
     if (dw_) filter_gradient<T>(x_->as<T>(), dy);
     if (db_) bias_gradient<T>(dy);
     if (!dx_) return;
