@@ -5,6 +5,8 @@
 #include <gtest/gtest.h>
 
 #include <cmath>
+#include <cstdlib>
+#include <cstring>
 #include <map>
 #include <set>
 
@@ -182,6 +184,25 @@ TEST_F(Library, BuildsOnlyAFewOfThoseThatAreSlowToBuild) {
   limits.slow_to_build = 3;
   EXPECT_EQ(engine_of(open(limits)->find(usual_key())), 2);
   EXPECT_EQ(world_.built[usual_key()], (std::vector<int64_t>{1, 2, 3, 7})) << "a failed one took its time too";
+}
+
+TEST(PlanSearch, IsAsWideAsTheEnvironmentSays) {
+  const PlanLibrary::Limits usual;
+  ::unsetenv("ACTMATCH_PLAN_SEARCH");
+  EXPECT_EQ(PlanLibrary::Limits::from_environment().timed, usual.timed);
+  for (const char* none : {"", "1,0", "25,3"}) {
+    ::setenv("ACTMATCH_PLAN_SEARCH", none, 1);
+    const PlanLibrary::Limits limits = PlanLibrary::Limits::from_environment();
+    EXPECT_EQ(limits.timed, *none ? std::atoi(none) : usual.timed);
+    EXPECT_EQ(limits.slow_to_build, *none ? std::atoi(std::strchr(none, ',') + 1) : usual.slow_to_build);
+    EXPECT_EQ(limits.workspace_bytes, usual.workspace_bytes);
+  }
+  for (const char* wrong : {"1", "1,", "0,0", "1,-1", "a,1", "1,2,3", "1 ,2", ",", "99999999999,1"}) {
+    ::setenv("ACTMATCH_PLAN_SEARCH", wrong, 1);
+    expect_error(ErrorCode::kInvalidArgument, {"ACTMATCH_PLAN_SEARCH is '" + std::string(wrong) + "'", "'10,4'"},
+                 [] { PlanLibrary::Limits::from_environment(); });
+  }
+  ::unsetenv("ACTMATCH_PLAN_SEARCH");
 }
 
 TEST_F(Library, PassesOverWhatFailsOrNeedsTooMuch) {

@@ -18,6 +18,7 @@ pack() { bash "$source/tools/device_check.sh" pack "$@" >"$scratch/said" 2>&1; }
 
 pack "$scratch/package" "$build" || die "pack: $(cat "$scratch/said")"
 (($(du -sb "$scratch/package" | cut -f1) <= 60 * 1024 * 1024)) || die "more than 60 MiB"
+grep -q 'the other machine must have: libcublasLt.so.[0-9]* libcudnn.so.9' "$scratch/said" || die "what the machine must have: $(cat "$scratch/said")"
 for program in actmatch actmatch_bench bench_kernels test_gpu test_ops_gpu libactmatch_cuda.so; do
   [[ -s "$scratch/package/bin/$program.gz" ]] || die "no $program"
 done

@@ -1,4 +1,5 @@
-// Times the optimisation step: the whole step, the classifier's part of it by node, and the convolutions by themselves.
+// Times the optimisation step: the whole step, the classifier's part of it by node, the classifier alone, and the convolutions by
+// themselves.
 #include <sys/resource.h>
 
 #include <CLI/CLI.hpp>
@@ -56,6 +57,7 @@ Times step_time(const std::vector<Times>& stamps) {
 // Where the device works ahead, steps are reported several at a time: from the end of the first such group after the warm-up to the last
 // step.
 Times mean_step_time(const std::vector<Times>& stamps) {
+  if (stamps.size() < 2) throw Error(ErrorCode::kInternal, "the device reported no steps; nothing was timed");
   const auto last = stamps.size() - 1;
   const double mean = (stamps[last] - stamps[0]).wall / static_cast<double>(last);
   size_t from = kWarmUp;
@@ -146,7 +148,11 @@ int run(const Flags& flags) {
   Classifier::Training net = classifier.compile_training(optimiser.passes_per_step() * flags.batch, optimiser.tap_names());
   const ClassifierPasses timed = time_classifier(*backend, net, problem.x, flags.rounds);
   const Times passes = timed.whole;
-  const auto& nodes = timed.nodes;
+  const std::vector<NodeProfile> nodes = profile_classifier(net, flags.rounds);
+  const ConvolutionCount counted = count_convolutions(nodes);
+  // The classifier alone: as many images as pictures, forward and back from the logits to the images, no taps.
+  Classifier::Training bare_net = classifier.compile_training(flags.batch, {}, flags.batch);
+  const ClassifierPasses alone = time_classifier(*backend, bare_net, problem.x, flags.rounds);
   const auto convolutions = on_cpu ? time_convolutions(net.graph, flags.rounds, flags.threads) : std::vector<ConvTimes>();
 
   std::map<std::string, double> by_kind;
@@ -157,7 +163,7 @@ int run(const Flags& flags) {
     bare.cpu += c.forward.cpu + c.backward.cpu;
   }
 
-  const double passes_a_second = static_cast<double>(result.passes_per_step * flags.batch) / passes.wall;
+  const double image_passes = static_cast<double>(flags.batch) / alone.whole.wall;
   Json report{{"model", api::absolute_path(flags.model)},
               {"device", backend->description()},
               {"precision", name_of(backend->precision())},
@@ -171,10 +177,18 @@ int run(const Flags& flags) {
               {"pictures_steps_per_second", pictures_steps},
               {"classifier_passes", json_of(passes)},
               {"classifier_implementation", timed.implementation},
-              {"classifier_image_passes_per_second", passes_a_second},
+              {"classifier_alone",
+               {{"images", flags.batch},
+                {"wall_ms", milliseconds(alone.whole.wall)},
+                {"cpu_ms", milliseconds(alone.whole.cpu)},
+                {"image_passes_per_second", image_passes},
+                {"implementation", alone.implementation}}},
               {"program_mib", mib(result.memory_bytes)},
               {"peak_rss_mib", peak}};
   if (on_cpu) report["bare_convolutions"] = json_of(bare), report["step_over_bare_convolutions"] = step.cpu / bare.cpu;
+  if (!on_cpu)
+    report["convolution_passes"] = {
+        {"by_plans", counted.by_plans}, {"by_kernels", counted.by_kernels}, {"without_a_plan", counted.without_a_plan}};
   if (free_before > 0) {
     report["device_mib"] = mib(held.peak + libraries);
     report["device_mib_per_picture"] = mib(held.peak + libraries) / static_cast<double>(flags.batch);
@@ -223,12 +237,18 @@ int run(const Flags& flags) {
   const auto row = [](const char* what, Times t) { std::printf("%-26s %9.3f %9.3f\n", what, milliseconds(t.wall), milliseconds(t.cpu)); };
   row("step", step);
   row("  classifier's passes", passes);
+  row("classifier alone", alone.whole);
   if (on_cpu) {
     row("bare convolutions", bare);
     std::printf("step / bare convolutions   %9.2f %9.2f\n", step.wall / bare.wall, step.cpu / bare.cpu);
   }
-  std::printf("%.1f pictures x steps a second, %.0f images a second through the classifier, forward and backward\n", pictures_steps,
-              passes_a_second);
+  std::printf("%.1f pictures x steps a second\n", pictures_steps);
+  std::printf("%.0f image-passes a second: %lld images forward and back through the classifier alone\n", image_passes,
+              static_cast<long long>(flags.batch));
+  if (!on_cpu)
+    std::printf("convolutions: %lld by plans, %lld by kernels of our own, %lld by kernels for lack of a plan\n",
+                static_cast<long long>(counted.by_plans), static_cast<long long>(counted.by_kernels),
+                static_cast<long long>(counted.without_a_plan));
   std::printf("program memory %.1f MiB a picture, peak resident %.1f MiB\n", mib(result.memory_bytes), peak);
   std::printf("step as %s\n", optimiser.implementation().c_str());
   if (free_before > 0)

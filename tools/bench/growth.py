@@ -14,6 +14,7 @@ import pathlib
 import subprocess
 import sys
 import tempfile
+import time
 
 HERE = pathlib.Path(__file__).resolve().parent
 
@@ -27,13 +28,22 @@ def numbers(text):
 
 class Bench:
     def __init__(self, options, folder):
-        self.options, self.folder, self.seen = options, pathlib.Path(folder), {}
+        self.options, self.folder, self.seen, self.begun, self.left_out = options, pathlib.Path(folder), {}, time.monotonic(), 0
 
     def model(self, size):
         path = self.folder / f"resnet{self.options.depth}_{size}.onnx"
         if not path.exists():
             subprocess.run([self.options.build / "make_random_resnet", str(self.options.depth), "--size", str(size), "--out", path], check=True)
         return path
+
+    def points(self, settings):
+        found = []
+        for setting in settings:
+            if setting not in self.seen and self.seen and self.options.seconds and time.monotonic() - self.begun > self.options.seconds:
+                self.left_out += 1
+            else:
+                found.append(self.point(*setting))
+        return found
 
     def point(self, batch, size, taps):
         if (batch, size, taps) in self.seen:
@@ -130,6 +140,7 @@ def main():
     p.add_argument("--taps", type=numbers, default=[1, 2, 3, 4, 5])
     p.add_argument("--at", type=numbers, default=[1, 224, 5], metavar="PICTURES,EXTENT,TAPS", help="what is not changed")
     p.add_argument("--steps", type=int, default=18)
+    p.add_argument("--seconds", type=float, default=0, help="begin no further point after so long, and draw those that there are")
     o = p.parse_args()
     if len(o.at) != 3:
         p.error("--at takes three numbers")
@@ -140,9 +151,12 @@ def main():
     batch, size, taps = o.at
     with tempfile.TemporaryDirectory() as folder:
         bench = Bench(o, folder)
-        series = [("pictures", "pictures at once", [bench.point(b, size, taps) for b in sorted(o.batches)]),
-                  ("extent", "the extent of the pictures", [bench.point(batch, s, taps) for s in sorted(o.sizes)]),
-                  ("taps", "the number of taps", [bench.point(batch, size, t) for t in sorted(o.taps)])]
+        series = [("pictures", "pictures at once", bench.points((b, size, taps) for b in sorted(o.batches))),
+                  ("extent", "the extent of the pictures", bench.points((batch, s, taps) for s in sorted(o.sizes))),
+                  ("taps", "the number of taps", bench.points((batch, size, t) for t in sorted(o.taps)))]
+    if bench.left_out:
+        print(f"growth.py: {bench.left_out} points left out, for the {o.seconds:g} s were over")
+    series = [s for s in series if s[2]]
     any_point = series[0][2][0]
     time = "processor time" if any_point["clock"] == "cpu_ms" else "wall time"
     title = f"One step, ResNet-{o.depth}, {o.precision}, {time}; {any_point['device']}; else {batch} picture(s), {size} x {size}, {taps} taps"

@@ -15,10 +15,12 @@ def main():
     p.add_argument("--engine", nargs="+", required=True)
     p.add_argument("--peer", nargs="+", required=True)
     a = p.parse_args()
-    best = {}
+    best, compiled = {}, set()
     for path in a.peer:
         with open(path) as f:
             for row in json.load(f)["rows"]:
+                if "ms_per_step" in row and row["variant"].startswith("compiled"):
+                    compiled.add(row["batch"])
                 if "ms_per_step" in row and row["ms_per_step"] < best.get(row["batch"], {"ms_per_step": float("inf")})["ms_per_step"]:
                     best[row["batch"]] = row
     found = 0
@@ -30,7 +32,7 @@ def main():
             found += 1
             ms = engine["step"]["wall_ms"]
             print(f"B={engine['batch']} {engine['precision']} {peer['ms_per_step'] / ms:.2f} times as fast as the best PyTorch: {ms:.3f} ms a step, "
-                  f"{peer['variant']} {peer['ms_per_step']:.3f}")
+                  f"{peer['variant']} {peer['ms_per_step']:.3f}" + ("" if engine["batch"] in compiled else "; no compiled variant was timed"))
     return 0 if found else "peer_ratio.py: no number of pictures at once that both were timed with"
 
 

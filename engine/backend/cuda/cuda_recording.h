@@ -15,7 +15,8 @@ namespace actmatch::cuda {
 using CaptureNotice = std::function<void(bool capturing)>;
 
 // Runs `body` once, then once more while the stream is captured, which executes nothing. Where the capture or the graph fails the recording
-// replays by calling `body`, and says why in its implementation() and to `notice`; a lost device is an error.
+// replays by calling `body`, and says why in its implementation() and to `notice`; a lost device is an error. With $ACTMATCH_PLAIN_CALLS
+// set nothing is captured: profilers then show the parts of every step, not one launch.
 std::unique_ptr<Recording> record(cudaStream_t stream, const std::function<void()>& body, const CaptureNotice& capturing,
                                   const std::function<void(const std::string&)>& notice);
 

@@ -1,5 +1,8 @@
 #include "engine/backend/cuda/plan_library.h"
 
+#include <charconv>
+#include <cstdlib>
+#include <cstring>
 #include <limits>
 #include <utility>
 
@@ -36,6 +39,21 @@ bool concerns_the_plan(const Error& error) {
 }
 
 }  // namespace
+
+PlanLibrary::Limits PlanLibrary::Limits::from_environment() {
+  Limits limits;
+  const char* text = std::getenv("ACTMATCH_PLAN_SEARCH");
+  if (!text || !*text) return limits;
+  const char* end = text + std::strlen(text);
+  const auto [comma, bad_timed] = std::from_chars(text, end, limits.timed);
+  const char* rest = comma != end && *comma == ',' ? comma + 1 : end;
+  const auto [last, bad_slow] = std::from_chars(rest, end, limits.slow_to_build);
+  if (bad_timed != std::errc() || bad_slow != std::errc() || last != end || limits.timed < 1 || limits.slow_to_build < 0)
+    throw Error(ErrorCode::kInvalidArgument, std::string("ACTMATCH_PLAN_SEARCH is '") + text +
+                                                 "'; it takes two numbers as in '10,4': plans to time for a convolution, and how many of " +
+                                                 "those that have to be compiled first may be built");
+  return limits;
+}
 
 PlanLibrary::PlanLibrary(std::unique_ptr<PlanBuilder> builder, std::unique_ptr<PlanTimer> timer, PlanCache cache, const Limits& limits,
                          Notice notice)

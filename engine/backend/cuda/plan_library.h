@@ -68,6 +68,10 @@ class PlanLibrary : public ConvLibrary {
     // convolutions.
     int timed = 10;
     int slow_to_build = 4;  // of those at most: each takes up to a second to compile
+
+    // With what $ACTMATCH_PLAN_SEARCH says, "TIMED,SLOW", in place of the two above: for where a quick start counts more than a quick step.
+    // Throws kInvalidArgument.
+    static Limits from_environment();
   };
   using Notice = std::function<void(const std::string&)>;  // may be empty
 

@@ -1,6 +1,7 @@
-// The CUDA backend in the emulator, without NVIDIA's libraries: kernels of our own do everything.
-
+// The CUDA backend in the emulator, without NVIDIA's libraries: kernels of our own do everything; for TF32 behind a library that cuts
+// their factors.
 #include "engine/backend/cuda/cuda_device_backend.h"
+#include "tests/backend/emulated/tf32_libraries.h"
 #include "tests/support/tested_backend.h"
 #include "tests/support/tested_precision.h"
 
@@ -13,17 +14,19 @@ Backend& tested_backend() {
     parts.precision = precision_under_test();
     parts.description = "emulator";
     parts.preferred_batch = 4;
+    if (parts.precision == Precision::kTf32) {
+      parts.convolutions = tf32_convolutions(parts.stream->get());
+      parts.products = tf32_products(parts.stream->get());
+    }
     return parts;
   }());
   return backend;
 }
 
-// A number in bfloat16 is off by up to 2^-9 of itself, and every operator of a test rounds once or twice: 1e-5 in the squared norm for a
-// few of them. A branch of an activation that is taken the other way deep in a net costs more, a percent or two: the bound leaves that
-// room, and a wrong operator is off by about 1.
-Tolerance in_precision(Tolerance t) { return precision_under_test() == Precision::kBf16 ? squared(3e-2) : t; }
-double branch_margin() { return precision_under_test() == Precision::kBf16 ? 3e-2 : 1e-3; }
-bool same_bits_in_batches() { return true; }
+Tolerance in_precision(Tolerance t) { return tolerance_under_test(t); }
+double branch_margin() { return branch_margin_under_test(); }
+// The weights of a generator are a picture's own, so only that of a single picture is the library's to run.
+bool same_bits_in_batches() { return precision_under_test() != Precision::kTf32; }
 
 }  // namespace actmatch::test
 

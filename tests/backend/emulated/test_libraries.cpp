@@ -10,7 +10,7 @@
 #include "engine/backend/cuda/cuda_device_backend.h"
 #include "engine/backend/cuda/ops/conv_rest.h"
 #include "kernels/cuda.h"
-#include "kernels/cuda_conv.h"
+#include "tests/backend/emulated/kernel_plans.h"
 #include "tests/ops/graph_maker.h"
 
 namespace actmatch::test {
@@ -20,20 +20,6 @@ using cuda::ConvActivation;
 using cuda::ConvPass;
 using cuda::ConvTensors;
 using cuda::PlanKey;
-
-kernels::ConvShape shape_of(const PlanKey& key) {
-  kernels::ConvShape s;
-  const auto& k = key.shape;
-  s.N = k.N, s.H = k.H, s.W = k.W, s.C = k.C, s.K = k.K, s.R = k.R, s.S = k.S;
-  s.P = k.out_height(), s.Q = k.out_width();
-  s.stride_h = k.strides[0], s.stride_w = k.strides[1], s.pad_top = k.pads[0], s.pad_left = k.pads[1];
-  s.dilation_h = k.dilations[0], s.dilation_w = k.dilations[1], s.groups = k.groups;
-  return s;
-}
-kernels::Clip clip_of(const PlanKey& key) {
-  if (key.activation == ConvActivation::kNone) return {};
-  return key.activation == ConvActivation::kRelu ? kernels::kReluClip : kernels::Clip{0.0f, key.ceiling};
-}
 
 // fp32 plans made of our kernels and then whatever is fused. A workspace is asked for and spoilt, so that sharing it wrongly would show.
 class TestConvLibrary : public cuda::ConvLibrary {
@@ -56,37 +42,16 @@ class TestConvLibrary : public cuda::ConvLibrary {
       const char* activations[] = {"", "a", "c"};
       used_->insert(std::to_string(static_cast<int>(key_.pass)) + (key_.bias ? "b" : "") + (key_.residual ? "r" : "") +
                     activations[static_cast<int>(key_.activation)]);
-      const auto s = shape_of(key_);
-      auto* x = static_cast<float*>(t.x);
-      auto *w = static_cast<float*>(t.w), *y = static_cast<float*>(t.y);
       // What is written is spoilt first: a plan may not find anything there.
       const cuda::ConvBytes sizes = cuda::bytes_of(key_);
       ACTMATCH_CUDA(cudaMemsetAsync(workspace, 0x7f, 100, stream_));
       switch (key_.pass) {
-        case ConvPass::kForward: ACTMATCH_CUDA(cudaMemsetAsync(y, 0xff, sizes.y, stream_)); break;
-        case ConvPass::kBackwardData: ACTMATCH_CUDA(cudaMemsetAsync(x, 0xff, sizes.x, stream_)); break;
-        case ConvPass::kBackwardFilter: ACTMATCH_CUDA(cudaMemsetAsync(w, 0xff, sizes.w, stream_)); break;
+        case ConvPass::kForward: ACTMATCH_CUDA(cudaMemsetAsync(t.y, 0xff, sizes.y, stream_)); break;
+        case ConvPass::kBackwardData: ACTMATCH_CUDA(cudaMemsetAsync(t.x, 0xff, sizes.x, stream_)); break;
+        case ConvPass::kBackwardFilter: ACTMATCH_CUDA(cudaMemsetAsync(t.w, 0xff, sizes.w, stream_)); break;
       }
-      switch (key_.pass) {
-        case ConvPass::kForward:
-          ACTMATCH_CUDA(kernels::cuda::conv_forward(stream_, y, x, w, static_cast<const float*>(t.bias),
-                                                    static_cast<const float*>(t.addend), s, clip_of(key_)));
-          break;
-        case ConvPass::kBackwardData:
-          ACTMATCH_CUDA(kernels::cuda::conv_backward_data(stream_, x, y, w, static_cast<const float*>(nullptr),
-                                                          static_cast<const float*>(t.addend), s, kernels::kNoClip));
-          if (key_.activation != ConvActivation::kNone)
-            ACTMATCH_CUDA(
-                kernels::cuda::clip_backward(stream_, x, x, static_cast<const float*>(t.saved), clip_of(key_), s.N * s.H * s.W * s.C));
-          break;
-        case ConvPass::kBackwardFilter: {
-          const size_t bytes = kernels::cuda::conv_backward_filter_scratch_bytes(s);
-          scratch_.resize(bytes);
-          ACTMATCH_CUDA(kernels::cuda::conv_backward_filter(stream_, w, static_cast<const float*>(x), static_cast<const float*>(y), s,
-                                                            false, scratch_.data()));
-          break;
-        }
-      }
+      if (key_.pass == ConvPass::kBackwardFilter) scratch_.resize(filter_scratch_bytes(key_));
+      run_with_kernels(stream_, key_, t, scratch_.data());
     }
     double microseconds() const override { return 1; }
     std::string description() const override { return "test plan"; }
@@ -116,10 +81,7 @@ class TestMatMulLibrary : public cuda::MatMulLibrary {
       ASSERT_NE(workspace, nullptr);
       for (const void* p : {static_cast<const void*>(c), a, b}) ASSERT_EQ(reinterpret_cast<uintptr_t>(p) % 16, 0u);
       ++runs;
-      const kernels::cuda::GemmShape s{key_.M,           key_.N,        key_.K,        key_.batch,   key_.transpose_a,
-                                       key_.transpose_b, key_.a_stride, key_.b_stride, key_.c_stride};
-      ACTMATCH_CUDA(kernels::cuda::gemm(stream_, static_cast<float*>(c), static_cast<const float*>(a), static_cast<const float*>(b),
-                                        static_cast<const float*>(nullptr), s, key_.accumulate, kernels::kNoClip));
+      multiply_with_kernels(stream_, key_, c, a, b);
     }
     std::string description() const override { return "test product"; }
 
@@ -242,6 +204,28 @@ TEST(CudaLibraries, GradientsOfManyBranches) {
   EXPECT_EQ(planned_steps(*backend_with(kLibraries[0].can), g), (std::vector<std::string>{plain, both, sum, sum, plain}));
   EXPECT_EQ(planned_steps(*backend_with([](const PlanKey& k) { return !k.residual; }), g),
             (std::vector<std::string>{plain, plain, plain, plain, plain}));
+}
+
+// Whoever measures a network must see what the library was asked for and could not do.
+TEST(CudaLibraries, ConvolutionsTellWhenTheyLackAPlan) {
+  const GraphMaker g = branches();
+  const auto implementations = [&](const std::function<bool(const PlanKey&)>& can) {
+    const auto backend = backend_with(can);
+    ProgramRunner runner(*backend, g.graph, g.options);
+    runner.program().enable_profiling(true);
+    runner.run(g.inputs, g.seeds);
+    std::vector<std::string> found;
+    for (const Program::NodeTime& time : runner.program().profile())
+      if (std::holds_alternative<ConvAttrs>(g.graph.node(time.node).attrs) && time.implementation.find(" | ") != std::string::npos)
+        found.push_back(time.implementation);
+    return found;
+  };
+  const std::string lack = "kernel for lack of a plan";
+  EXPECT_EQ(implementations([](const PlanKey&) { return false; }), std::vector<std::string>(5, lack + " | " + lack));
+  for (const std::string& text : implementations([](const PlanKey& k) { return k.pass == ConvPass::kForward; }))
+    EXPECT_EQ(text, "test plan | " + lack);
+  for (const std::string& text : implementations([](const PlanKey&) { return true; }))
+    EXPECT_EQ(text.find(lack), std::string::npos) << text;
 }
 
 // A gradient that the caller asks for moves too, but not with a derivative in it.

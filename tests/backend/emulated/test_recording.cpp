@@ -1,6 +1,8 @@
 // Recordings, readbacks and memory of the CUDA backend, on the emulated runtime: what happens when a call fails, and that nothing is left.
 #include <gtest/gtest.h>
 
+#include <cstdlib>
+
 #include "engine/backend/cuda/cuda_device_backend.h"
 #include "tests/explain/busy_recipe.h"
 #include "tests/ops/graph_maker.h"
@@ -56,6 +58,25 @@ TEST(CudaRecording, RunsOnceAndReplaysAsAGraph) {
   for (int i = 0; i < 3; ++i) recording->replay();
   EXPECT_EQ(counter.count(), 4u);
   EXPECT_EQ(recording->implementation(), "CUDA graph of 2 nodes");
+  EXPECT_TRUE(notices.lines.empty());
+}
+
+// For profilers: nobody complains, since it was asked for.
+TEST(CudaRecording, PlainCallsOnRequest) {
+  Notices notices;
+  const auto backend = make_backend(&notices);
+  Counter counter(*backend);
+  for (const char* value : {"1", ""}) {
+    ::setenv("ACTMATCH_PLAIN_CALLS", value, 1);
+    int calls = 0;
+    const uint32_t before = counter.count();
+    const auto recording = backend->record([&] { ++calls, counter.body(); });
+    for (int i = 0; i < 3; ++i) recording->replay();
+    EXPECT_EQ(counter.count(), before + 4u);
+    EXPECT_EQ(calls, *value ? 4 : 2) << "the host's side of each step runs only where it is asked for";
+    EXPECT_EQ(recording->implementation(), *value ? "plain calls: ACTMATCH_PLAIN_CALLS is set" : "CUDA graph of 2 nodes");
+  }
+  ::unsetenv("ACTMATCH_PLAIN_CALLS");
   EXPECT_TRUE(notices.lines.empty());
 }
 

@@ -16,17 +16,8 @@ Backend& tested_backend() {
   return *backend;
 }
 
-// TF32 keeps 10 bits of a factor: off by 2^-11 of itself, about 1e-7 in the squared norm; branches of activations that are taken the
-// other way deep in a net cost up to a thousandth or two. bf16: see the emulator's bound.
-Tolerance in_precision(Tolerance t) {
-  switch (precision_under_test()) {
-    case Precision::kTf32: return t.kind == Tolerance::Kind::kSquared ? squared(std::max(t.amount, 5e-3)) : t;
-    case Precision::kBf16: return squared(3e-2);
-    case Precision::kF32: break;
-  }
-  return t;
-}
-double branch_margin() { return precision_under_test() == Precision::kF32 ? 1e-3 : 3e-2; }
+Tolerance in_precision(Tolerance t) { return tolerance_under_test(t); }
+double branch_margin() { return branch_margin_under_test(); }
 bool same_bits_in_batches() { return false; }
 
 }  // namespace actmatch::test

@@ -41,12 +41,12 @@ class CudnnPlan : public BuiltPlan {
 
 class CudnnBuilder : public PlanBuilder {
  public:
-  explicit CudnnBuilder(const CudnnOptions& options) : device_(DeviceDescription::of_device(options.device)) {
+  CudnnBuilder(const CudnnOptions& options, int timed) : device_(DeviceDescription::of_device(options.device)) {
     auto handle = std::make_shared<Handle>();
     handle->set_stream(options.stream);
     handle_ = std::move(handle);
     limits_.workspace_bytes = options.workspace_bytes;
-    limits_.enough = 2 * PlanLibrary::Limits().timed;  // some may not run
+    limits_.enough = 2 * timed;              // some may not run
     limits_.build_runtime_compiled = false;  // most of them will not be among the first; those that are get built once, to be timed
   }
   const DeviceDescription& device() const { return device_; }
@@ -74,10 +74,10 @@ class CudnnBuilder : public PlanBuilder {
 std::unique_ptr<ConvLibrary> make_cudnn_library(const CudnnOptions& options) {
   ACTMATCH_CHECK(options.stream, "cuDNN needs a stream of its own");
   ACTMATCH_CHECK(options.rest, "cuDNN's fused plans need something to be compared with");
-  auto builder = std::make_unique<CudnnBuilder>(options);
-  const PlanMachine machine{builder->device().name(), builder->device().compute_capability(), cudnn_version()};
-  PlanLibrary::Limits limits;
+  PlanLibrary::Limits limits = PlanLibrary::Limits::from_environment();
   limits.workspace_bytes = options.workspace_bytes;
+  auto builder = std::make_unique<CudnnBuilder>(options, limits.timed);
+  const PlanMachine machine{builder->device().name(), builder->device().compute_capability(), cudnn_version()};
   return std::make_unique<PlanLibrary>(std::move(builder), std::make_unique<CudaPlanTimer>(options.stream, options.rest),
                                        PlanCache(options.cache_path, machine, options.notice), limits, options.notice);
 }

@@ -98,13 +98,17 @@ void ConvolutionStep::take_derivative() {
 }
 
 std::string ConvolutionStep::implementation() const {
-  std::string text = forward_runner_ ? forward_runner_->description() : "kernel";
+  // Where the library was asked for a plan and had none, that is said.
+  const auto by = [this](const std::shared_ptr<ConvRunner>& runner) {
+    return runner ? runner->description() : library_ ? std::string("kernel for lack of a plan") : std::string("kernel");
+  };
+  std::string text = by(forward_runner_);
   if (dx_) {
-    text += data_runner_ ? " | " + data_runner_->description() : " | kernel";
+    text += " | " + by(data_runner_);
     if (moved_) text += " + skip";
     if (derivative_in_library_) text += " + derivative";
   }
-  if (dw_) text += filter_runner_ ? " | " + filter_runner_->description() : " | kernel";
+  if (dw_) text += " | " + by(filter_runner_);
   return text;
 }
 
