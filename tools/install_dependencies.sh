@@ -4,7 +4,7 @@
 set -euo pipefail
 
 build_packages=(g++ cmake ninja-build ccache libprotobuf-dev protobuf-compiler libonnx-dev libdnnl-dev libturbojpeg0-dev libstb-dev libcli11-dev libcsv-dev nlohmann-json3-dev)
-test_packages=(libgtest-dev libonnx-testdata clang clang-format clang-tidy libomp-dev python3 python3-numpy python3-onnx python3-torch python3-torchvision)
+test_packages=(libgtest-dev libonnx-testdata clang clang-format clang-tidy libomp-dev openmpi-bin python3 python3-numpy python3-onnx python3-torch python3-torchvision)
 wanted=()
 for group in "${@:-build}"; do
   case "$group" in

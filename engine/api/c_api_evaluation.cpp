@@ -34,7 +34,7 @@ Json metrics_json() {
     Json figures = Json::array();
     for (const Figure& f : metric.figures)
       figures.push_back({{"name", f.name}, {"unit", f.unit}, {"direction", name_of(f.direction)}, {"about", f.about}});
-    list.push_back({{"name", metric.name}, {"source", metric.source}, {"figures", figures}});
+    list.push_back({{"name", metric.name}, {"source", metric.source}, {"options", default_options(metric)}, {"figures", figures}});
   }
   return list;
 }

@@ -36,13 +36,19 @@ Json compare(const std::vector<std::string>& folders, const actmatch_comparison_
             {"metrics", Json::array()},
             {"rows", Json::array()}};
   for (const MetricColumn& c : summary.columns)
-    json["metrics"].push_back(
-        {{"name", c.name}, {"unit", c.unit}, {"direction", c.direction}, {"about", c.about}, {"best", best_rows(summary, c)}});
+    json["metrics"].push_back({{"name", c.name},
+                               {"unit", c.unit},
+                               {"direction", c.direction},
+                               {"about", c.about},
+                               {"options", c.options},
+                               {"best", best_rows(summary, c)}});
   for (const SummaryRow& row : summary.rows) {
     Json metrics = Json::object();
     for (const auto& [name, s] : row.metrics) metrics[name] = as_json(s);
     json["rows"].push_back({{"method", row.method},
                             {"variant", row.variant},
+                            {"setting", row.setting},
+                            {"label", row.label()},
                             {"pictures", row.pictures.size()},
                             {"failed", row.failed},
                             {"seconds", as_json(row.seconds)},

@@ -6,6 +6,7 @@
 #include <cstdlib>
 #include <filesystem>
 #include <nlohmann/json.hpp>
+#include <set>
 #include <sstream>
 
 #include "engine/api/sha256.h"
@@ -105,14 +106,54 @@ EvaluationSession::EvaluationSession(std::shared_ptr<ModelSession> model, const 
     if (std::find(methods_.begin(), methods_.end(), Wanted{sweep_.method, ""}) == methods_.end())
       throw Error(ErrorCode::kInvalidArgument,
                   "the sweep varies '" + sweep_.method + "', which is not among the methods (without a recipe of its own)");
-    for (const Variant& variant : sweep_.variants) {  // mistakes show now, not at the variant's turn
-      const std::string recipe = changed_recipe(variant);
-      if (sweep_.method == kMainMethod) recipe_from_json(recipe, "the sweep's recipe with '" + variant.name + "'", explain.robust != 0);
-    }
+    for (const Variant& variant : sweep_.variants)
+      for (const auto& [field, value] : variant.changes) {
+        if (sweep_.method != kMainMethod) continue;
+        const bool steps = explain.steps > 0 && field == "steps",
+                   generator = explain.generator && (field == "generator" || field == "generator.kind" || field == "generator.start");
+        if (steps || generator)
+          throw Error(ErrorCode::kInvalidArgument, "the sweep varies '" + field + "', which " + (steps ? "--steps" : "--generator") +
+                                                       " sets for all its variants; leave one of the two out");
+      }
   }
   if (sweep_.seeds.empty()) sweep_.seeds = {explain.seed};
   manifest_ = read_manifest(options.images);
   session(methods_[0].method, methods_[0].recipe);
+  check_recipes();
+  check_classes();
+}
+
+void EvaluationSession::check_recipes() {
+  ExplainSession& any = *made_.front().session;
+  const std::string generator = explain_.generator ? explain_.generator : "";
+  std::set<std::pair<std::string, std::string>> seen;
+  for (const Task& task : tasks()) {
+    if (!seen.emplace(task.method, task.variant).second) continue;
+    MethodRecipe recipe = recipe_of(task.method, task.variant);
+    if (task.method == kMainMethod) {
+      recipe_from_json(recipe.options.dump(), recipe.origin, explain_.robust != 0);
+      continue;
+    }
+    if (task.method == kAmortised && names_explainer(generator)) recipe.options["generator"] = absolute_path(generator);
+    try {
+      make_method(any.classifier(), recipe, explain_.robust != 0, explainer_opener(*model_, any.preprocess()));
+    } catch (const Error& e) {
+      if (e.code() != ErrorCode::kUnsupported) throw;  // not with this model: for the records to say
+    }
+  }
+}
+
+void EvaluationSession::check_classes() const {
+  const ExplainSession& any = *made_.front().session;
+  std::set<std::string> seen;
+  for (const ManifestEntry& entry : manifest_) {
+    if (entry.class_name.empty() || !seen.insert(entry.class_name).second) continue;
+    try {
+      any.labels().find(entry.class_name, any.classes());
+    } catch (const Error& e) {
+      throw Error(e.code(), "'" + options_.images + "' asks of '" + entry.image + "' for a class that is none: " + e.what());
+    }
+  }
 }
 
 std::vector<Task> EvaluationSession::tasks() const {
@@ -126,26 +167,33 @@ std::vector<Task> EvaluationSession::tasks() const {
   return tasks;
 }
 
-std::string EvaluationSession::changed_recipe(const Variant& variant) const {
-  const MethodRecipe before = load_method_recipe(sweep_.method, !sweep_.recipe.empty() ? sweep_.recipe
-                                                                : explain_.recipe      ? explain_.recipe
-                                                                                       : "");
-  Json changed = Json::parse(apply_changes(Json(before.options).dump(), variant));
-  if (sweep_.method != kMainMethod) changed["method"] = sweep_.method;
-  return changed.dump(2);
+const Variant* EvaluationSession::swept(const std::string& method, const std::string& variant) const {
+  if (method != sweep_.method || options_.sweep.empty()) return nullptr;
+  const auto it = std::find_if(sweep_.variants.begin(), sweep_.variants.end(), [&](const Variant& v) { return v.name == variant; });
+  return it == sweep_.variants.end() ? nullptr : &*it;
 }
 
-std::string EvaluationSession::recipe_of(const std::string& method, const std::string& variant) const {
-  const std::string own = explain_.recipe ? explain_.recipe : "";
-  if (method != sweep_.method || options_.sweep.empty()) return !variant.empty() ? variant : method == kMainMethod ? own : "";
-  const std::string base = sweep_.recipe.empty() ? own : sweep_.recipe;
-  const auto it = std::find_if(sweep_.variants.begin(), sweep_.variants.end(), [&](const Variant& v) { return v.name == variant; });
-  if (it == sweep_.variants.end()) return variant;  // a recipe that was named with the method
-  if (it->changes.empty()) return base;
-  const std::filesystem::path path = std::filesystem::path(options_.out) / "recipes" / (file_name(variant) + ".json");
-  make_folder(path.parent_path().string());
-  write_file_atomically(path.string(), changed_recipe(*it) + "\n");
-  return path.string();
+std::string EvaluationSession::recipe_name(const std::string& method, const std::string& variant) const {
+  const Variant* sweeps = swept(method, variant);
+  if (!sweeps && !variant.empty()) return variant;  // a recipe that was named with the method
+  if (sweeps && !sweep_.recipe.empty()) return sweep_.recipe;
+  if (method != kMainMethod) return "";
+  return explain_.recipe ? explain_.recipe : names_explainer(explain_.generator ? explain_.generator : "") ? "one-mask" : "";
+}
+
+MethodRecipe EvaluationSession::recipe_of(const std::string& method, const std::string& variant) const {
+  MethodRecipe recipe = load_method_recipe(method, recipe_name(method, variant));
+  const Variant* sweeps = swept(method, variant);
+  if (sweeps && !sweeps->changes.empty()) {
+    recipe.options = Json::parse(apply_changes(Json(recipe.options).dump(), *sweeps));
+    recipe.origin = "the sweep's recipe with '" + variant + "'";
+  }
+  return recipe;
+}
+
+std::string EvaluationSession::recipe_file(const std::string& method, const std::string& variant) const {
+  if (recipe_name(method, variant).empty() && method != kMainMethod && !(swept(method, variant) && !variant.empty())) return "";
+  return "recipes/" + file_name(method + (variant.empty() ? "" : "." + variant)) + ".json";
 }
 
 ExplainSession& EvaluationSession::session(const std::string& method, const std::string& variant) {
@@ -155,7 +203,9 @@ ExplainSession& EvaluationSession::session(const std::string& method, const std:
     return *made_.front().session;
   }
   while (made_.size() >= kMostSessions) made_.pop_back();
-  const std::string recipe = recipe_of(method, variant);
+  std::string recipe = recipe_name(method, variant);
+  if (const std::string file = recipe_file(method, variant); recipes_kept_ && !file.empty())
+    recipe = (std::filesystem::path(options_.out) / file).string();
   actmatch_explain_options options = explain_;
   options.method = method.c_str();
   options.recipe = recipe.empty() ? nullptr : recipe.c_str();
@@ -177,6 +227,7 @@ Json EvaluationSession::settings() const {
                          {"metric", metric->name},
                          {"unit", figure.unit},
                          {"direction", sign_of(figure.direction)},
+                         {"options", default_options(*metric)},
                          {"about", figure.about}});
   return {{"schema", 1},
           {"actmatch", actmatch_version()},
@@ -202,6 +253,14 @@ Json EvaluationSession::settings() const {
 EvaluationOutcome EvaluationSession::run(const std::function<bool(const EvaluationProgress&)>& progress) {
   const Shard shard = parse_shard(options_.shard.empty() ? "auto" : options_.shard, [](const char* name) { return std::getenv(name); });
   RunFolder folder(options_.out, settings(), shard);
+  for (const Task& task : tasks()) {
+    const std::string file = recipe_file(task.method, task.variant);
+    if (file.empty()) continue;
+    Json recipe = recipe_of(task.method, task.variant).options;
+    recipe["method"] = task.method;
+    folder.agree(file, recipe, "results of '" + task.method + (task.variant.empty() ? "" : ":" + task.variant) + "'");
+  }
+  recipes_kept_ = true;
   EvaluationProgress latest;
   go_on_ = [&] { return progress(latest); };
   const EvaluationOutcome outcome = evaluate(folder, manifest_, tasks(), shard, *this, options_.retry, [&](const EvaluationProgress& p) {
@@ -240,6 +299,15 @@ void EvaluationSession::gather_others() {
   }
 }
 
+std::string EvaluationSession::fingerprint(const ManifestEntry& entry) {
+  if (&entry == entry_) return picture_.provenance.image_sha256;
+  try {
+    return sha256_of_file(entry.path);
+  } catch (const Error&) {  // what is to be done with it will say why; what was done before stays
+    return "";
+  }
+}
+
 Json EvaluationSession::examine(const Task& task) {
   ExplainSession& session = this->session(task.method, task.variant);
   const ExplainProgressCallback watch = [this](const ExplainProgress&) { return go_on_(); };
@@ -255,6 +323,7 @@ Json EvaluationSession::examine(const Task& task) {
               {"backward", e.backward},
               {"feasible", e.feasible},
               {"minimal_tile", e.minimal_tile}};
+  if (const std::string file = recipe_file(task.method, task.variant); !file.empty()) record["recipe"] = file;
   const auto start = std::chrono::steady_clock::now();
   measure(record, e);
   record["metric_seconds"] = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();

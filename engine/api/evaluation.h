@@ -30,7 +30,7 @@ struct EvaluationOptions {
 // passes), the hard mask's own claims, every metric and the curves behind them; the mask and a drawing lie beside the records.
 class EvaluationSession : public Examiner {
  public:
-  // Checks everything and makes the first method, so that mistakes show before any picture. Throws kNotFound and kInvalidArgument for what
+  // Checks everything and makes each method once, so that mistakes show before any picture. Throws kNotFound and kInvalidArgument for what
   // the options name, and what ExplainSession throws.
   EvaluationSession(std::shared_ptr<ModelSession> model, const actmatch_explain_options& explain, const EvaluationOptions& options);
 
@@ -38,6 +38,7 @@ class EvaluationSession : public Examiner {
   EvaluationOutcome run(const std::function<bool(const EvaluationProgress&)>& progress);
 
   void open(const ManifestEntry& entry) override;
+  std::string fingerprint(const ManifestEntry& entry) override;
   nlohmann::ordered_json examine(const Task& task) override;
 
  private:
@@ -48,9 +49,14 @@ class EvaluationSession : public Examiner {
   };
   // `explainer`: there is a file for the methods that need a trained one; "all" names them only then.
   static std::vector<Wanted> methods_of(const std::string& text, bool explainer);
-  std::string changed_recipe(const Variant& variant) const;  // its JSON text
-  // What makes a session: path or name of the recipe, empty for the method's defaults.
-  std::string recipe_of(const std::string& method, const std::string& variant) const;
+  // What a task's method is made with: name or path of its recipe, empty for its defaults; and the recipe, with a sweep's changes.
+  std::string recipe_name(const std::string& method, const std::string& variant) const;
+  MethodRecipe recipe_of(const std::string& method, const std::string& variant) const;
+  // Where the run's folder keeps it, from the folder on; empty for a method's defaults.
+  std::string recipe_file(const std::string& method, const std::string& variant) const;
+  void check_recipes();  // throws for the first mistake in any of them
+  void check_classes() const;
+  const Variant* swept(const std::string& method, const std::string& variant) const;  // null: not a sweep's
 
   struct Made {
     std::string method, variant;
@@ -73,6 +79,7 @@ class EvaluationSession : public Examiner {
   std::vector<ManifestEntry> manifest_;
   std::list<Made> made_;  // the latest used first
   std::function<bool()> go_on_;
+  bool recipes_kept_ = false;  // in the run's folder: from then on they are what counts
 
   // The open picture.
   const ManifestEntry* entry_ = nullptr;

@@ -1,5 +1,8 @@
 #include "engine/evaluate/evaluation.h"
 
+#include <optional>
+#include <set>
+
 #include "engine/core/lost_device.h"
 
 namespace actmatch {
@@ -9,16 +12,38 @@ using Json = nlohmann::ordered_json;
 using Clock = std::chrono::steady_clock;
 
 RecordKey key(const ManifestEntry& entry, const Task& task) {
-  return {entry.image, entry.class_name, task.method, task.variant, task.seed};
+  return {in_records(entry.image), in_records(entry.class_name), task.method, task.variant, task.seed};
 }
 // Of a picture that cannot be opened: no method comes to be tried.
-RecordKey key(const ManifestEntry& entry) { return {entry.image, entry.class_name, "", "", 0}; }
+RecordKey key(const ManifestEntry& entry) { return key(entry, {}); }
 
 Json record_of(const RecordKey& key, const char* status) {
   Json record;
   put_key(record, key);
   record["status"] = status;
   return record;
+}
+
+Json record_of(const ManifestEntry& entry, const Task& task, Examiner& examiner) {
+  Json record = record_of(key(entry, task), "ok");
+  record["image_sha256"] = examiner.fingerprint(entry);
+  record["boxes"] = entry.boxes;
+  return record;
+}
+
+// Throws where a record that is there was made from something else than it would be now.
+void require_same_picture(const RunFolder& folder, const ManifestEntry& entry, const FoundRecord& found, Examiner& examiner,
+                          std::optional<std::string>& fingerprint) {
+  const auto differs = [&](const std::string& how, const std::string& cure) {
+    throw Error(ErrorCode::kInvalidArgument,
+                "'" + folder.path() + "' holds results of '" + in_records(entry.image) + "' " + how + "; take another --out, or " + cure);
+  };
+  if (!found.boxes.is_null() && found.boxes != Json(entry.boxes))
+    differs("with other boxes (" + found.boxes.dump() + ", now " + Json(entry.boxes).dump() + ")", "the same table");
+  if (found.image_sha256.empty()) return;
+  if (!fingerprint) fingerprint = examiner.fingerprint(entry);
+  if (!fingerprint->empty() && *fingerprint != found.image_sha256)
+    differs("with another content of that file than '" + in_records(entry.path) + "' has", "the same pictures");
 }
 
 }  // namespace
@@ -30,24 +55,28 @@ EvaluationOutcome evaluate(RunFolder& folder, const std::vector<ManifestEntry>& 
   // What is left to do, by picture.
   std::vector<std::pair<const ManifestEntry*, std::vector<const Task*>>> work;
   EvaluationProgress p;
-  const auto state = [&](const RecordKey& k) { return folder.status(k); };
+  std::set<RecordKey> names;
   for (size_t i = 0; i < manifest.size(); ++i) {
     const ManifestEntry& entry = manifest[i];
+    if (!names.insert(key(entry)).second)
+      throw Error(ErrorCode::kInvalidArgument,
+                  "two pictures would both be '" + in_records(entry.image) + "' in the records; rename one of them");
     if (!shard.takes(static_cast<int64_t>(i))) continue;
     std::vector<const Task*> left;
-    const std::string picture = state(key(entry));
-    if (picture == "unreadable" && !again) {
+    if (folder.found(key(entry)).status == "unreadable" && !again) {
       ++outcome.unreadable, ++outcome.found;
       continue;
     }
+    std::optional<std::string> fingerprint;
     for (const Task& task : tasks) {
-      const std::string before = state(key(entry, task));
-      if (before.empty() || (before == "failed" && again)) {
+      const FoundRecord before = folder.found(key(entry, task));
+      require_same_picture(folder, entry, before, examiner, fingerprint);
+      if (before.status.empty() || (before.status == "failed" && again)) {
         left.push_back(&task);
         continue;
       }
       ++outcome.found;
-      outcome.failed += before == "failed";
+      outcome.failed += before.status == "failed";
     }
     if (left.empty()) continue;
     p.to_do += left.size();
@@ -70,7 +99,7 @@ EvaluationOutcome evaluate(RunFolder& folder, const std::vector<ManifestEntry>& 
     tell(nullptr);
     try {
       examiner.open(*entry);
-      if (folder.status(key(*entry)) == "unreadable") folder.append(record_of(key(*entry), "readable again"));
+      if (folder.found(key(*entry)).status == "unreadable") folder.append(record_of(key(*entry), "readable again"));
     } catch (const Error& e) {
       if (ends_the_run(e)) throw;
       Json record = record_of(key(*entry), "unreadable");
@@ -83,7 +112,7 @@ EvaluationOutcome evaluate(RunFolder& folder, const std::vector<ManifestEntry>& 
     }
     for (const Task* task : left) {
       tell(task);
-      Json record = record_of(key(*entry, *task), "ok");
+      Json record = record_of(*entry, *task, examiner);
       try {
         record.update(examiner.examine(*task));
       } catch (const Error& e) {

@@ -23,8 +23,10 @@ class Examiner {
   virtual ~Examiner() = default;
   // Reads the picture and runs what all tasks share. An Error means that this picture cannot be examined.
   virtual void open(const ManifestEntry& entry) = 0;
-  // The record's fields beside its key and status. An Error means that this task failed; those of ends_the_run (engine/core/lost_device.h)
-  // end the run.
+  // SHA-256 of the picture's file; empty where it cannot be read. Asked of the open picture, and of pictures that have records already.
+  virtual std::string fingerprint(const ManifestEntry& entry) = 0;
+  // The record's fields beside its key, status, fingerprint and boxes. An Error means that this task failed; those of ends_the_run
+  // (engine/core/lost_device.h) end the run.
   virtual nlohmann::ordered_json examine(const Task& task) = 0;
 };
 
@@ -44,7 +46,8 @@ struct EvaluationOutcome {
 
 // Records have "status": "ok"; "failed" with "error"; or, for a picture that could not be opened, one record without a method: "unreadable"
 // with "error". `again`: what failed or could not be read in earlier runs is tried anew. `progress` is called before each task; false
-// ends the run with kCancelled, after which a run goes on where this one stopped.
+// ends the run with kCancelled, after which a run goes on where this one stopped. Throws kInvalidArgument, before anything is done, where
+// records are there whose picture had another content or other boxes.
 EvaluationOutcome evaluate(RunFolder& folder, const std::vector<ManifestEntry>& manifest, const std::vector<Task>& tasks,
                            const Shard& shard, Examiner& examiner, bool again,
                            const std::function<bool(const EvaluationProgress&)>& progress);

@@ -4,6 +4,7 @@
 #include <charconv>
 
 #include "engine/evaluate/csv.h"
+#include "engine/evaluate/run_groups.h"
 
 namespace actmatch {
 namespace {
@@ -35,14 +36,20 @@ std::string text_of(const Cell& cell) {
 RecordTable record_table(const std::vector<std::string>& folders) {
   const Cell text = std::string(), whole = int64_t{0}, real = 0.0;
   RecordTable table;
-  table.columns = {{"run", text, {}},        {"image", text, {}},  {"asked_class", text, {}}, {"class", whole, {}},
-                   {"class_name", text, {}}, {"method", text, {}}, {"variant", text, {}},     {"seed", whole, {}},
-                   {"status", text, {}},     {"error", text, {}},  {"seconds", real, {}},     {"passes", whole, {}}};
+  table.columns = {{"run", text, {}},    {"model", text, {}},      {"setting", text, {}}, {"image", text, {}},   {"asked_class", text, {}},
+                   {"class", whole, {}}, {"class_name", text, {}}, {"method", text, {}},  {"variant", text, {}}, {"seed", whole, {}},
+                   {"status", text, {}}, {"error", text, {}},      {"seconds", real, {}}, {"passes", whole, {}}};
   const size_t plain = table.columns.size();
-  for (const std::string& folder : folders)
-    for (const Json& record : read_run(folder).records) {
-      table.columns[0].cells.emplace_back(folder);
-      for (size_t c = 1; c < plain; ++c) {
+  const size_t own = 3;  // those that are the run's
+  std::vector<RunRecords> runs;
+  for (const std::string& folder : folders) runs.push_back(read_run(folder));
+  const RunGroups groups = group_runs(runs);
+  for (size_t r = 0; r < runs.size(); ++r)
+    for (const Json& record : runs[r].records) {
+      table.columns[0].cells.emplace_back(runs[r].folder);
+      table.columns[1].cells.emplace_back(runs[r].settings.value("model", ""));
+      table.columns[2].cells.emplace_back(groups.labels[groups.of[r]]);
+      for (size_t c = own; c < plain; ++c) {
         const auto it = record.find(table.columns[c].name);
         table.columns[c].cells.push_back(it == record.end() ? Cell() : cell_of(*it, table.columns[c].type));
       }

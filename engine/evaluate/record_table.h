@@ -9,8 +9,8 @@
 
 namespace actmatch {
 
-// run, image, asked_class, class, class_name, method, variant, seed, status, error, seconds, passes, then the metrics by name. Cells
-// without a value are monostate; a column holds one type beside that.
+// run, model, setting (what sets the run apart from others, see run_groups.h), image, asked_class, class, class_name, method, variant,
+// seed, status, error, seconds, passes, then the metrics by name. Cells without a value are monostate; a column holds one type beside that.
 struct RecordTable {
   using Cell = std::variant<std::monostate, int64_t, double, std::string>;
   struct Column {

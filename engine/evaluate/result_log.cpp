@@ -85,6 +85,17 @@ void ResultLog::sync() {
   synced_ = std::chrono::steady_clock::now();
 }
 
+bool is_being_written(const std::string& path) {
+  const int file = open(path.c_str(), O_RDONLY | O_CLOEXEC);
+  if (file < 0) fail("cannot open", path, errno);
+  // Shared, so that several who ask at once do not take each other for a writer.
+  const bool held = flock(file, LOCK_SH | LOCK_NB) != 0;
+  const int error = errno;
+  close(file);
+  if (held && error != EWOULDBLOCK) fail("cannot lock", path, error);
+  return held;
+}
+
 std::vector<std::string> read_log(const std::string& path) {
   const std::vector<std::byte> bytes = read_file(path);
   const std::string_view text(reinterpret_cast<const char*>(bytes.data()), bytes.size());

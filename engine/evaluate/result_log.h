@@ -28,6 +28,9 @@ class ResultLog {
   double sync_seconds_;
 };
 
+// Is the file open as a ResultLog in some process?
+bool is_being_written(const std::string& path);
+
 // The complete lines of a file. Throws kNotFound or kIo.
 std::vector<std::string> read_log(const std::string& path);
 

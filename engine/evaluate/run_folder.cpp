@@ -1,6 +1,13 @@
 #include "engine/evaluate/run_folder.h"
 
+#include <fcntl.h>
+#include <unistd.h>
+
 #include <algorithm>
+#include <cerrno>
+#include <cstdio>
+#include <cstdlib>
+#include <cstring>
 #include <filesystem>
 
 #include "engine/core/error.h"
@@ -27,14 +34,17 @@ std::string shortened(const Json& value) {
   return text.size() <= 60 ? text : text.substr(0, 57) + "...";
 }
 
-void require_same(const Json& before, const Json& now, const std::string& folder) {
-  for (const auto& [key, value] : now.items()) {
-    const auto it = before.find(key);
-    if (it != before.end() && *it == value) continue;
-    throw Error(ErrorCode::kInvalidArgument, "'" + folder + "' holds an evaluation with another " + key + " (" +
-                                                 (it == before.end() ? "none" : shortened(*it)) + ", now " + shortened(value) +
-                                                 "); take another --out, or the same settings");
-  }
+// Texts about metrics may be put better from version to version; their options are no less settings than the others.
+bool same_metrics(const Json& before, const Json& now) {
+  return before.is_array() && now.is_array() &&
+         std::equal(before.begin(), before.end(), now.begin(), now.end(), [](const Json& a, const Json& b) {
+           return a.value("name", "") == b.value("name", "") &&
+                  (!a.contains("options") || !b.contains("options") || a["options"] == b["options"]);  // older programs named none
+         });
+}
+
+bool same(const std::string& key, const Json& before, const Json& now) {
+  return before == now || (key == "metrics" && same_metrics(before, now));
 }
 
 std::vector<std::string> logs_in(const std::string& folder) {
@@ -60,7 +70,64 @@ std::string log_name(const Shard& shard) {
   return "results." + std::to_string(shard.index + 1) + "-of-" + std::to_string(shard.count) + ".jsonl";
 }
 
+// Makes the file in one step, unless there is one of that name. Of several processes that do so at the same time, on whatever machines, one
+// makes it.
+void create_once(const std::string& path, const std::string& text) {
+  std::string temporary = path + ".XXXXXX";
+  const int file = mkstemp(temporary.data());
+  if (file < 0)
+    throw Error(ErrorCode::kIo, "cannot write '" + path + "': " + std::strerror(errno) + "; choose an --out that you may write to");
+  close(file);
+  write_file_atomically(temporary, text);
+  int error = link(temporary.c_str(), path.c_str()) == 0 ? 0 : errno;
+  // Some file systems have no links, but a rename that replaces nothing.
+  if (error == EPERM || error == ENOSYS || error == EOPNOTSUPP)
+    error = renameat2(AT_FDCWD, temporary.c_str(), AT_FDCWD, path.c_str(), RENAME_NOREPLACE) == 0 ? 0 : errno;
+  unlink(temporary.c_str());
+  if (error && error != EEXIST)
+    throw Error(ErrorCode::kIo, "cannot write '" + path + "': " + std::strerror(error) + "; take another --out");
+}
+
+// How many parts a log is one of, as its name says; empty for all of the work.
+std::string parts_of(const std::string& log) {
+  const size_t of = log.rfind("-of-");
+  return of == std::string::npos ? "" : log.substr(of);
+}
+
+FoundRecord found_of(const Json& record) {
+  return {record.value("status", ""), record.value("image_sha256", ""), record.contains("boxes") ? record["boxes"] : Json()};
+}
+
+// Length of the UTF-8 sequence at `at`; 0 where there is none (RFC 3629: no surrogates, nothing longer than need be).
+size_t utf8_length(const std::string& text, size_t at) {
+  const auto byte = [&](size_t i) { return at + i < text.size() ? static_cast<unsigned char>(text[at + i]) : 0u; };
+  const unsigned lead = byte(0);
+  if (lead < 0x80) return 1;
+  const size_t length = lead >= 0xC2 && lead < 0xE0 ? 2 : lead >= 0xE0 && lead < 0xF0 ? 3 : lead >= 0xF0 && lead < 0xF5 ? 4 : 0;
+  for (size_t i = 1; i < length; ++i)
+    if ((byte(i) & 0xC0) != 0x80) return 0;
+  const unsigned second = byte(1);
+  const bool odd = (lead == 0xE0 && second < 0xA0) || (lead == 0xED && second >= 0xA0) || (lead == 0xF0 && second < 0x90) ||
+                   (lead == 0xF4 && second >= 0x90);
+  return odd ? 0 : length;
+}
+
 }  // namespace
+
+std::string in_records(const std::string& name) {
+  constexpr char kDigits[] = "0123456789abcdef";
+  std::string text;
+  for (size_t at = 0; at < name.size();) {
+    const size_t length = utf8_length(name, at);
+    if (length == 0) {
+      const auto byte = static_cast<unsigned char>(name[at]);
+      text += {'\\', 'x', kDigits[byte >> 4], kDigits[byte & 15]};
+    }
+    text += name.substr(at, length);
+    at += std::max<size_t>(1, length);
+  }
+  return text;
+}
 
 RecordKey key_of(const Json& record) {
   return {record.value("image", ""), record.value("asked_class", ""), record.value("method", ""), record.value("variant", ""),
@@ -77,25 +144,47 @@ void put_key(Json& record, const RecordKey& key) {
 
 RunFolder::RunFolder(const std::string& path, const Json& settings, const Shard& shard) : path_(path) {
   make_folder(path);
-  const std::string about = file("run.json");
-  // Parts that start at the same time all write it, each the same.
-  if (!std::filesystem::exists(about)) write_file_atomically(about, settings.dump(2) + "\n");
-  require_same(parse(text_of(about), "'" + about + "'"), settings, path);
-  log_ = std::make_unique<ResultLog>(file(log_name(shard)));
-  each_record(path, [&](const Json& record) { status_[key_of(record)] = record.value("status", ""); });
+  const std::string name = log_name(shard);
+  agree("run.json", settings, "an evaluation");
+  log_ = std::make_unique<ResultLog>(file(name));
+  // Two ways of sharing the work out overlap, and neither process would see what the other is making. The own lock comes first, so that of
+  // two that start together at least one sees the other.
+  for (const std::string& other : logs_in(path))
+    if (parts_of(other) != parts_of(name) && is_being_written(other))
+      throw Error(
+          ErrorCode::kInvalidArgument,
+          "'" + other + "' is being written by a run with other parts; wait for it, or share the work out with the same N of --shard I/N");
+  each_record(path, [&](const Json& record) { found_[key_of(record)] = found_of(record); });
 }
 
-std::string RunFolder::status(const RecordKey& key) const {
-  const auto it = status_.find(key);
-  return it == status_.end() ? "" : it->second;
+void RunFolder::agree(const std::string& name, const Json& settings, const std::string& what) const {
+  const std::string text = settings.dump(2, ' ', false, Json::error_handler_t::replace), at = file(name);
+  make_folder(std::filesystem::path(at).parent_path().string());
+  if (!std::filesystem::exists(at)) create_once(at, text + "\n");  // by whichever part is first
+  const Json before = parse(text_of(at), "'" + at + "'"), now = Json::parse(text);
+  const auto differs = [&](const std::string& key, const std::string& had, const std::string& has) {
+    throw Error(ErrorCode::kInvalidArgument, "'" + path_ + "' holds " + what + " with another " + key + " (" + had + ", now " + has +
+                                                 "); take another --out, or the same settings");
+  };
+  for (const auto& [key, value] : now.items()) {
+    const auto it = before.find(key);
+    if (it == before.end() || !same(key, *it, value)) differs(key, it == before.end() ? "none" : shortened(*it), shortened(value));
+  }
+  for (const auto& [key, value] : before.items())
+    if (!now.contains(key)) differs(key, shortened(value), "none");
+}
+
+FoundRecord RunFolder::found(const RecordKey& key) const {
+  const auto it = found_.find(key);
+  return it == found_.end() ? FoundRecord{} : it->second;
 }
 
 std::string RunFolder::file(const std::string& name) const { return (std::filesystem::path(path_) / name).string(); }
 
 void RunFolder::append(const Json& record) {
-  // Names of pictures are bytes; what is not UTF-8 in them must not end the run.
+  // An error's text may quote bytes of a file; they must not end the run.
   log_->append(record.dump(-1, ' ', false, Json::error_handler_t::replace));
-  status_[key_of(record)] = record.value("status", "");
+  found_[key_of(record)] = found_of(record);
 }
 
 RunRecords read_run(const std::string& path) {
@@ -103,6 +192,7 @@ RunRecords read_run(const std::string& path) {
   if (!std::filesystem::exists(about))
     throw Error(ErrorCode::kNotFound, "'" + path + "' holds no evaluation (no run.json); give the --out folder of 'actmatch evaluate'");
   RunRecords run;
+  run.folder = path;
   run.settings = parse(text_of(about), "'" + about + "'");
   std::map<RecordKey, size_t> place;
   each_record(path, [&](Json record) {

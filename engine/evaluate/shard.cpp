@@ -40,8 +40,15 @@ std::optional<Found> find(const Environment& environment) {
   if (const auto id = variable(environment, "SLURM_ARRAY_TASK_ID")) {
     const int64_t first = variable(environment, "SLURM_ARRAY_TASK_MIN").value_or(0);
     const int64_t step = std::max<int64_t>(1, variable(environment, "SLURM_ARRAY_TASK_STEP").value_or(1));
-    const auto last = variable(environment, "SLURM_ARRAY_TASK_MAX");
-    return Found{"SLURM_ARRAY_TASK_ID", (*id - first) / step, last ? (*last - first) / step + 1 : 0};
+    const auto last = variable(environment, "SLURM_ARRAY_TASK_MAX"), tasks_there = variable(environment, "SLURM_ARRAY_TASK_COUNT");
+    const int64_t count = last ? (*last - first) / step + 1 : 0;
+    if (count > 0 && tasks_there && *tasks_there != count)
+      throw Error(ErrorCode::kInvalidArgument,
+                  "--shard auto cannot number the tasks of a list: SLURM_ARRAY_TASK_COUNT is " + std::to_string(*tasks_there) +
+                      ", and from SLURM_ARRAY_TASK_MIN " + std::to_string(first) + " to SLURM_ARRAY_TASK_MAX " + std::to_string(*last) +
+                      " there are " + std::to_string(count) +
+                      "; give --shard I/N, for tasks counted from 0 as --shard $((SLURM_ARRAY_TASK_ID + 1))/N");
+    return Found{"SLURM_ARRAY_TASK_ID", (*id - first) / step, count};
   }
   if (const auto rank = variable(environment, "OMPI_COMM_WORLD_RANK"))
     return Found{"OMPI_COMM_WORLD_RANK", *rank, variable(environment, "OMPI_COMM_WORLD_SIZE").value_or(0)};

@@ -5,8 +5,11 @@
 #include <filesystem>
 #include <iterator>
 #include <set>
+#include <tuple>
 
+#include "engine/evaluate/run_groups.h"
 #include "engine/image/decode.h"
+#include "engine/image/file.h"
 #include "engine/metrics/images.h"
 #include "engine/metrics/metric.h"
 
@@ -16,7 +19,7 @@ namespace {
 using Json = nlohmann::ordered_json;
 
 struct Picture {
-  std::string image, class_name;
+  std::string image, class_name, content;
   auto operator<=>(const Picture&) const = default;
 };
 
@@ -85,6 +88,79 @@ void add_agreement(Group& group) {
   if (std::isfinite(mean)) group.metrics[find_metric("seed-agreement").figures[0].name] = {mean};
 }
 
+// Which content a picture's name stands for. Records of older programs do not say; they count as what others say of that name.
+class Contents {
+ public:
+  explicit Contents(const std::vector<RunRecords>& runs) : by_run_(runs.size()) {
+    for (size_t r = 0; r < runs.size(); ++r)
+      for (const Json& record : runs[r].records) {
+        const std::string content = record.value("image_sha256", "");
+        if (content.empty()) continue;
+        by_run_[r].emplace(record.value("image", ""), content);
+        auto& all = by_name_[record.value("image", "")];
+        if (std::find(all.begin(), all.end(), content) == all.end()) all.push_back(content);
+      }
+  }
+  std::string of(size_t run, const RecordKey& key) const {
+    if (const auto it = by_run_[run].find(key.image); it != by_run_[run].end()) return it->second;
+    const auto it = by_name_.find(key.image);
+    return it == by_name_.end() ? "" : it->second.front();
+  }
+  // For people; different pictures have different ones.
+  std::string name(const Picture& picture) const {
+    std::string name = picture.image;
+    if (const auto it = by_name_.find(picture.image); it != by_name_.end() && it->second.size() > 1)
+      name += " " + picture.content.substr(0, 8);
+    return picture.class_name.empty() ? name : name + " (" + picture.class_name + ")";
+  }
+
+ private:
+  std::vector<std::map<std::string, std::string>> by_run_;
+  std::map<std::string, std::vector<std::string>> by_name_;
+};
+
+// The options that runs of one group made a method's records with, as far as the records point to them: a file of the same name may have
+// said something else in another run.
+class Recipes {
+ public:
+  Recipes(const std::vector<RunRecords>& runs, const RunGroups& groups) : groups_(groups), by_run_(runs.size()) {
+    for (size_t r = 0; r < runs.size(); ++r)
+      for (const Json& record : runs[r].records) {
+        const std::string file = record.value("recipe", "");
+        const RecordKey key = key_of(record);
+        if (file.empty() || by_run_[r].count({key.method, key.variant})) continue;
+        const std::vector<std::byte> bytes = read_file((std::filesystem::path(runs[r].folder) / file).string());
+        const std::string text(reinterpret_cast<const char*>(bytes.data()), bytes.size());
+        by_run_[r][{key.method, key.variant}] = text;
+        known_[{groups.of[r], key.method, key.variant}].emplace(text, runs[r].folder);
+      }
+  }
+  // Empty where all that is known is the same.
+  std::string of(size_t run, const RecordKey& key) const {
+    const auto known = known_.find({groups_.of[run], key.method, key.variant});
+    if (known == known_.end() || known->second.size() < 2) return "";
+    const auto it = by_run_[run].find({key.method, key.variant});
+    return it == by_run_[run].end() ? "" : it->second;
+  }
+  std::string label(size_t group, const std::string& method, const std::string& variant, const std::string& recipe) const {
+    if (recipe.empty()) return "";
+    std::vector<Json> objects;
+    std::vector<std::string> folders;
+    size_t place = 0;
+    for (const auto& [text, folder] : known_.at({group, method, variant})) {
+      if (text == recipe) place = objects.size();
+      objects.push_back(Json::parse(text, nullptr, false));
+      folders.push_back(folder);
+    }
+    return differences(objects, folders)[place];
+  }
+
+ private:
+  const RunGroups& groups_;
+  std::vector<std::map<std::pair<std::string, std::string>, std::string>> by_run_;
+  std::map<std::tuple<size_t, std::string, std::string>, std::map<std::string, std::string>> known_;  // text -> a folder that has it
+};
+
 }  // namespace
 
 Summary summarise(const std::vector<std::string>& folders) {
@@ -92,59 +168,82 @@ Summary summarise(const std::vector<std::string>& folders) {
     std::map<Picture, Group> groups;
     int64_t failed = 0;
   };
+  // What a record counts under.
+  struct Place {
+    size_t group = 0;
+    std::string method, variant, recipe;
+    auto operator<=>(const Place&) const = default;
+  };
+  struct Work {
+    Place place;
+    Picture picture;
+    uint64_t seed = 0;
+    auto operator<=>(const Work&) const = default;
+  };
   struct Latest {
     Json record;
     std::string folder;
   };
-  std::vector<RecordKey> order;
-  std::map<RecordKey, Latest> latest;
   Summary summary;
-  for (const std::string& folder : folders) {
-    RunRecords run = read_run(folder);
+  std::vector<RunRecords> runs;
+  for (const std::string& folder : folders) runs.push_back(read_run(folder));
+  const RunGroups run_groups = group_runs(runs);
+  const Contents contents(runs);
+  const Recipes recipes(runs, run_groups);
+  std::vector<Work> order;
+  std::map<Work, Latest> latest;
+  for (size_t r = 0; r < runs.size(); ++r) {
+    RunRecords& run = runs[r];
     const Json metrics = run.settings.value("metrics", Json::array());
     for (const Json& metric : metrics) {
-      const MetricColumn column{metric.value("name", ""), metric.value("unit", ""), metric.value("about", ""),
-                                metric.value("direction", 0)};
+      const MetricColumn column{metric.value("name", ""), metric.value("unit", ""), metric.value("about", ""), metric.value("direction", 0),
+                                text_of_options(metric.value("options", Json::object()))};
       if (std::none_of(summary.columns.begin(), summary.columns.end(), [&](const MetricColumn& c) { return c.name == column.name; }))
         summary.columns.push_back(column);
     }
     for (Json& record : run.records) {
       const RecordKey key = key_of(record);
-      if (latest.insert_or_assign(key, Latest{std::move(record), folder}).second) order.push_back(key);
+      const Work work{
+          {run_groups.of[r], key.method, key.variant, recipes.of(r, key)}, {key.image, key.class_name, contents.of(r, key)}, key.seed};
+      if (latest.insert_or_assign(work, Latest{std::move(record), run.folder}).second) order.push_back(work);
     }
   }
-  std::vector<std::pair<std::string, std::string>> names;
-  std::map<std::pair<std::string, std::string>, Row> rows;
-  std::set<std::string> pictures;
-  for (const RecordKey& key : order) {
-    const auto& [record, folder] = latest.at(key);
+  std::vector<Place> places;
+  std::map<Place, Row> rows;
+  std::set<std::pair<std::string, std::string>> pictures, unreadable;  // name and content
+  for (const Work& work : order) {
+    const auto& [record, folder] = latest.at(work);
     const std::string status = record.value("status", "");
-    summary.unreadable += status == "unreadable";
-    if (key.method.empty()) continue;
+    if (status == "unreadable") unreadable.emplace(work.picture.image, work.picture.content);
+    if (work.place.method.empty()) continue;
     ++summary.records;
-    pictures.insert(key.image);
-    const auto [it, fresh] = rows.try_emplace({key.method, key.variant});
-    if (fresh) names.push_back(it->first);
+    pictures.emplace(work.picture.image, work.picture.content);
+    const auto [it, fresh] = rows.try_emplace(work.place);
+    if (fresh) places.push_back(work.place);
     if (status == "ok")
-      take(it->second.groups[{key.image, key.class_name}], record, folder);
+      take(it->second.groups[work.picture], record, folder);
     else
       ++it->second.failed;
   }
+  summary.unreadable = unreadable.size();
   summary.pictures = pictures.size();
-  for (const auto& name : names) {
-    Row& row = rows.at(name);
+  for (const Place& place : places) {
+    Row& row = rows.at(place);
     SummaryRow out;
-    out.method = name.first, out.variant = name.second, out.failed = row.failed;
+    out.method = place.method, out.variant = place.variant, out.failed = row.failed, out.group = place.group;
+    out.setting = run_groups.labels[place.group];
+    const std::string own = recipes.label(place.group, place.method, place.variant, place.recipe);
+    out.setting += (out.setting.empty() || own.empty() ? "" : "; ") + own;
     std::map<std::string, std::vector<std::vector<double>>> curves;
     std::vector<double> seconds;
     for (auto& [picture, group] : row.groups) {
       add_agreement(group);
-      const size_t place = out.pictures.size();
-      out.pictures.push_back(picture.class_name.empty() ? picture.image : picture.image + " (" + picture.class_name + ")");
+      const size_t at = out.pictures.size();
+      out.pictures.push_back(contents.name(picture));
       out.overlays.push_back(group.overlay);
       for (const auto& [metric, values] : group.metrics) {
         std::vector<double>& column = out.figures[metric];
-        column.resize(place, NAN);
+        column.resize(at, NAN);
         column.push_back(mean_of(values));
       }
       for (const auto& [curve, values] : group.curves) add_curves(curves, curve, mean_curve(values));
@@ -164,16 +263,33 @@ Summary summarise(const std::vector<std::string>& folders) {
 }
 
 std::vector<bool> best_rows(const Summary& summary, const MetricColumn& column) {
-  std::vector<double> means;  // negated where less is better
-  for (const SummaryRow& row : summary.rows) {
-    const auto it = row.metrics.find(column.name);
-    means.push_back(it == row.metrics.end() || column.direction == 0 ? NAN : it->second.mean * column.direction);
+  std::vector<bool> rows(summary.rows.size(), false);
+  if (column.direction == 0) return rows;
+  // By group and picture, the rows that have a figure, and the figure.
+  std::map<size_t, std::map<std::string, std::map<size_t, double>>> groups;
+  std::map<size_t, std::set<size_t>> members;
+  for (size_t r = 0; r < summary.rows.size(); ++r) {
+    const SummaryRow& row = summary.rows[r];
+    const auto figures = row.figures.find(column.name);
+    if (figures == row.figures.end()) continue;
+    for (size_t i = 0; i < figures->second.size(); ++i) {
+      if (std::isnan(figures->second[i])) continue;
+      groups[row.group][row.pictures[i]][r] = figures->second[i];
+      members[row.group].insert(r);
+    }
   }
-  double best = -INFINITY, worst = INFINITY;
-  for (double mean : means)
-    if (!std::isnan(mean)) best = std::max(best, mean), worst = std::min(worst, mean);
-  std::vector<bool> rows;
-  for (double mean : means) rows.push_back(mean == best && best > worst);
+  for (const auto& [group, pictures] : groups) {
+    std::map<size_t, double> sums;  // negated where less is better
+    size_t common = 0;
+    for (const auto& [picture, figures] : pictures) {
+      if (figures.size() < members[group].size()) continue;
+      ++common;
+      for (const auto& [r, figure] : figures) sums[r] += figure * column.direction;
+    }
+    double best = -INFINITY, worst = INFINITY;
+    for (const auto& [r, sum] : sums) best = std::max(best, sum), worst = std::min(worst, sum);
+    for (const auto& [r, sum] : sums) rows[r] = common > 0 && sum == best && best > worst;
+  }
   return rows;
 }
 

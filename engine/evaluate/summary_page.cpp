@@ -22,7 +22,8 @@ std::string table_of(const Summary& summary) {
   std::string html =
       "<article>\n<h2>Means over the pictures</h2>\n<p class=\"class\">with 95 % intervals (bootstrap over pictures) and medians; arrows "
       "point to "
-      "the better side, the best mean is bold</p>\n<div class=\"wide\"><table>\n<thead><tr><th></th>";
+      "the better side; bold is the best mean over the pictures that all methods have that figure for, within one model and one setting; a "
+      "figure that only some of a method's pictures have says of how many</p>\n<div class=\"wide\"><table>\n<thead><tr><th></th>";
   for (const SummaryRow& row : summary.rows) html += "<th scope=\"col\">" + escape_html(row.label()) + "</th>";
   html += "</tr></thead>\n<tbody>\n<tr><th scope=\"row\">pictures</th>";
   for (const SummaryRow& row : summary.rows)
@@ -32,7 +33,8 @@ std::string table_of(const Summary& summary) {
   for (const MetricColumn& column : summary.columns) {
     const std::vector<bool> best = best_rows(summary, column);
     html += "<tr><th scope=\"row\" title=\"" + escape_html(column.about) + "\">" + escape_html(column.name) + arrow(column.direction) +
-            (column.unit.empty() ? "" : " (" + escape_html(column.unit) + ")") + "</th>";
+            (column.unit.empty() ? "" : " (" + escape_html(column.unit) + ")") +
+            (column.options.empty() ? "" : "<small>" + escape_html(column.options) + "</small>") + "</th>";
     for (size_t r = 0; r < summary.rows.size(); ++r) {
       const auto it = summary.rows[r].metrics.find(column.name);
       if (it == summary.rows[r].metrics.end()) {
@@ -41,7 +43,9 @@ std::string table_of(const Summary& summary) {
       }
       const Statistics& s = it->second;
       html += std::string("<td") + (best[r] ? " class=\"best\"" : "") + ">" + number(s.mean, "%.3g") + "<small>" + number(s.low, "%.3g") +
-              " to " + number(s.high, "%.3g") + "; median " + number(s.median, "%.3g") + "</small></td>";
+              " to " + number(s.high, "%.3g") + "; median " + number(s.median, "%.3g") +
+              (s.count < static_cast<int64_t>(summary.rows[r].pictures.size()) ? "; of " + std::to_string(s.count) + " pictures" : "") +
+              "</small></td>";
     }
     html += "</tr>\n";
   }

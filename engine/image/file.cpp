@@ -148,8 +148,13 @@ void StagedFiles::add(const std::string& path, std::span<const std::byte> bytes)
     if (::realpath(path.c_str(), resolved)) target = resolved;
   }
   static std::atomic<unsigned> counter{0};
-  const std::string temporary = target + ".tmp-" + std::to_string(::getpid()) + "-" + std::to_string(counter++);
-  FileDescriptor file(::open(temporary.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0666));
+  std::string temporary;
+  int descriptor = -1;
+  do {  // machines that share the folder may have processes of the same number
+    temporary = target + ".tmp-" + std::to_string(::getpid()) + "-" + std::to_string(counter++);
+    descriptor = ::open(temporary.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0666);
+  } while (descriptor < 0 && errno == EEXIST);
+  FileDescriptor file(descriptor);
   if (file.get() < 0) fail_write(path, errno);
   files_.push_back({path, temporary, target});
   int error = write_all(file.get(), bytes);

@@ -1,6 +1,7 @@
 #include "engine/metrics/metric.h"
 
 #include <algorithm>
+#include <sstream>
 
 #include "engine/core/error.h"
 #include "engine/metrics/list.h"
@@ -34,6 +35,29 @@ const MetricInfo& find_metric(const std::string& name) {
   throw Error(ErrorCode::kNotFound, "there is no metric '" + name + "'; choose one of " + list);
 }
 
+nlohmann::json default_options(const MetricInfo& metric) {
+  const auto none = nlohmann::json::object();
+  JsonReader reader(none, metric.name, "");
+  metric.with(reader);
+  return reader.settled();
+}
+
+std::string text_of_options(const nlohmann::ordered_json& options) {
+  const auto plain = [](const nlohmann::ordered_json& value) {
+    if (value.is_string()) return value.get<std::string>();
+    std::ostringstream number;  // 5 for 5.0
+    number << value.get<double>();
+    return number.str();
+  };
+  std::string text;
+  for (const auto& [key, value] : options.items()) {
+    text += (text.empty() ? "" : ", ") + key;
+    if (!value.is_array()) text += " " + plain(value);
+    for (size_t i = 0; value.is_array() && i < value.size(); ++i) text += " " + plain(value[i]);
+  }
+  return text;
+}
+
 Measured measure(const MetricInfo& metric, Classifier& classifier, const MetricInput& input, const nlohmann::json& options) {
   const std::string name = metric.name;
   const std::pair<uint32_t, const char*> parts[] = {{kNeedsMap, "a soft map"},
@@ -48,8 +72,9 @@ Measured measure(const MetricInfo& metric, Classifier& classifier, const MetricI
   ACTMATCH_CHECK(!(metric.needs & kNeedsObject) || input.object.size() == pixels, "the object has the picture's size");
   JsonReader reader(options, "options of the metric '" + name + "'", "");
   Measured measured;
-  measured.values = metric.measure(classifier, input, reader);
+  const Measure measure = metric.with(reader);
   reader.finish();
+  measured.values = measure(classifier, input);
   measured.options = reader.settled();
   ACTMATCH_CHECK(measured.values.size() == metric.figures.size(), "one number a figure");
   return measured;

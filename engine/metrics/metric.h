@@ -6,6 +6,7 @@
 // pixels of 0 and 255; "blur", the picture under a Gaussian of sigma 20 pixels (replicated at the border); "zero", 0 in network units.
 #pragma once
 
+#include <functional>
 #include <map>
 #include <memory>
 #include <nlohmann/json.hpp>
@@ -47,18 +48,25 @@ struct MetricInput {
   std::map<std::string, std::vector<double>>* curves = nullptr;  // receives curves that figures were taken from ("insertion")
 };
 
+// One number a figure, in their order; NaN where a figure says nothing of this picture (an empty mask).
+using Measure = std::function<std::vector<double>(Classifier& classifier, const MetricInput& input)>;
+
 struct MetricInfo {
   const char* name;
   const char* source;  // where it is from
   uint32_t needs;      // MetricNeeds
   std::vector<Figure> figures;
-  // One number a figure, in their order; NaN where a figure says nothing of this picture (an empty mask). Reads its options; the caller
-  // sees that nothing is left over.
-  std::vector<double> (*measure)(Classifier& classifier, const MetricInput& input, JsonReader& options);
+  // Reads the options and gives what measures with them; the caller sees that nothing is left over.
+  Measure (*with)(JsonReader& options);
 };
 
 std::span<const MetricInfo> all_metrics();               // by name
 const MetricInfo& find_metric(const std::string& name);  // throws kNotFound, listing them
+
+// All its options as they are where nobody says otherwise: what reads them says so.
+nlohmann::json default_options(const MetricInfo& metric);
+// "steps 224, baseline zero", for people; empty for none.
+std::string text_of_options(const nlohmann::ordered_json& options);
 
 struct Measured {
   std::vector<double> values;

@@ -169,6 +169,65 @@ TEST_F(EvaluateTest, ARecipeThatHasChangedIsAnotherEvaluation) {
   EXPECT_NE(changed.err.find("another recipe"), std::string::npos) << changed.err;
 }
 
+// As above, of recipes that methods and sweeps name: what lies in the folder was made with what they said then.
+TEST_F(EvaluateTest, RecipesOfMethodsAndSweepsMustStayWhatTheyWere) {
+  const std::string recipe = tmp_ / "mine.json", sweep = tmp_ / "sweep.json";
+  const std::vector<std::string> named{"--methods", "random:" + recipe},
+      swept{"--methods", "random", "--sweep", sweep, "--out", tmp_ / "swept"};
+  write(sweep, R"({"method": "random", "recipe": ")" + recipe + R"(", "each": {"grid": [3]}})");
+  for (const std::vector<std::string>& more : {named, swept}) {
+    write(recipe, R"({"method": "random", "grid": 5})");
+    ASSERT_EQ(run_actmatch(arguments(more)).status, 0);
+    EXPECT_NE(run_actmatch(arguments(more)).out.find("0 records made"), std::string::npos);
+    write(recipe, R"({"method": "random", "grid": 6})");
+    const Outcome changed = run_actmatch(arguments(more));
+    EXPECT_EQ(changed.status, 1);
+    expect_one_line(changed);
+    EXPECT_NE(changed.err.find("results of 'random"), std::string::npos) << changed.err;
+    EXPECT_NE(changed.err.find("another grid (5, now 6)"), std::string::npos) << changed.err;
+  }
+  EXPECT_EQ(json_of(run_ + "/" + records()[0]["recipe"].get<std::string>()), (json{{"method", "random"}, {"grid", 5}}));
+  EXPECT_EQ(run_actmatch(arguments({"--methods", "random,gradcam"})).status, 0) << "more methods may come";
+}
+
+TEST_F(EvaluateTest, OtherPicturesOrBoxesUnderTheSameNamesAreRefused) {
+  for (const char* folder : {"one", "two"}) fs::create_directories(tmp_ / folder);
+  fs::copy_file(example("images/dotted_disc.png"), tmp_ / "one/p.png");
+  fs::copy_file(example("images/two_classes.png"), tmp_ / "two/p.png");
+  ASSERT_EQ(run_actmatch(arguments({"--images", tmp_ / "one"})).status, 0);
+  const Outcome other = run_actmatch(arguments({"--images", tmp_ / "two"}));
+  EXPECT_EQ(other.status, 1);
+  expect_one_line(other);
+  EXPECT_NE(other.err.find("results of 'p.png' with another content"), std::string::npos) << other.err;
+  fs::copy_file(example("images/dotted_disc.png"), tmp_ / "two/p.png", fs::copy_options::overwrite_existing);
+  EXPECT_NE(run_actmatch(arguments({"--images", tmp_ / "two"})).out.find("0 records made, 2 were there"), std::string::npos);
+
+  ASSERT_EQ(run_actmatch(arguments({"--out", tmp_ / "boxes"})).status, 0);
+  write(table_, contents(table_).replace(contents(table_).find("20 20 70 70"), 11, "20 20 70 71"));
+  const Outcome boxes = run_actmatch(arguments({"--out", tmp_ / "boxes"}));
+  expect_one_line(boxes);
+  EXPECT_NE(boxes.err.find("with other boxes"), std::string::npos) << boxes.err;
+}
+
+// The report of two operating points of a model, in one table and apart.
+TEST_F(EvaluateTest, TheReportKeepsSettingsApart) {
+  ASSERT_EQ(run_actmatch(arguments({"--methods", "gradcam"})).status, 0);
+  ASSERT_EQ(run_actmatch(arguments({"--methods", "gradcam", "--tile", "24", "--out", tmp_ / "coarse"})).status, 0);
+  const Outcome report = run_actmatch({"report", run_, tmp_ / "coarse", "--csv", tmp_ / "records.csv"});
+  EXPECT_EQ(report.status, 0) << report.err;
+  for (const char* part : {"gradcam [tile=8]", "gradcam [tile=24]", "4 records of 2 pictures", "of 1: "})
+    EXPECT_NE(report.out.find(part), std::string::npos) << part << report.out;
+  EXPECT_NE(contents(tmp_ / "records.csv").find(",shapes96.onnx,tile=24,"), std::string::npos);
+}
+
+TEST_F(EvaluateTest, MetricsTellTheirOptions) {
+  const json metrics = json::parse(metrics_json());
+  const auto it = std::find_if(metrics.begin(), metrics.end(), [](const json& m) { return m["name"] == "sufficiency"; });
+  EXPECT_EQ((*it)["options"], (json{{"step", 5}}));
+  const std::string help = run_actmatch({"evaluate", "--help"}).out;
+  EXPECT_NE(help.find("minimality (tile 8)"), std::string::npos) << help;
+}
+
 TEST_F(EvaluateTest, MistakesAreOneLine) {
   const auto fails = [&](const std::vector<std::string>& more, const std::string& words, int status = 1) {
     const Outcome outcome = run_actmatch(arguments(more));
@@ -186,6 +245,17 @@ TEST_F(EvaluateTest, MistakesAreOneLine) {
   fails({"--methods", "activation-matching", "--sweep", tmp_ / "sweep.json"}, "nonsense");
   write(tmp_ / "sweep.json", R"({"method": "rise"})");
   fails({"--sweep", tmp_ / "sweep.json"}, "not among the methods");
+  write(tmp_ / "sweep.json", R"({"method": "random", "each": {"gird": [3]}})");
+  fails({"--sweep", tmp_ / "sweep.json"}, "'gird' is not a key");
+  write(tmp_ / "mine.json", R"({"method": "rise", "mask": 3})");
+  fails({"--methods", "gradcam,rise:" + tmp_ / "mine.json"}, "'mask' is not a key");
+  write(tmp_ / "sweep.json", R"({"grid": {"steps": [3, 5]}})");
+  fails({"--methods", "activation-matching", "--sweep", tmp_ / "sweep.json", "--steps", "7"}, "'steps', which --steps sets");
+  write(tmp_ / "sweep.json", R"({"each": {"generator.kind": ["unet"]}})");
+  fails({"--methods", "activation-matching", "--sweep", tmp_ / "sweep.json", "--generator", "grid"},
+        "'generator.kind', which --generator sets");
+  write(tmp_ / "classes.csv", "image,class\n" + example("images/dotted_disc.png") + ",dotted dics\n");
+  fails({"--images", tmp_ / "classes.csv"}, "there is no class 'dotted dics'");
   ASSERT_EQ(run_actmatch(arguments()).status, 0);
   const Outcome other = run_actmatch(arguments({"--tau", "0.7"}));
   EXPECT_EQ(other.status, 1);

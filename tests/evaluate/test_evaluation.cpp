@@ -6,6 +6,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <filesystem>
 #include <fstream>
 
 #include "engine/core/lost_device.h"
@@ -42,6 +43,9 @@ class CountingExaminer : public Examiner {
     ++opened;
     if (broken.count(picture)) throw Error(ErrorCode::kFormat, "'" + picture + "' is damaged");
   }
+  std::string fingerprint(const ManifestEntry& entry) override {
+    return contents.count(entry.image) ? contents[entry.image] : "c" + in_records(entry.image);
+  }
   Json examine(const Task& task) override {
     ++examined;
     if (task.method == failing) throw Error(ErrorCode::kUnsupported, "not with this model");
@@ -56,6 +60,7 @@ class CountingExaminer : public Examiner {
   }
   std::string picture, failing;
   std::set<std::string> broken;
+  std::map<std::string, std::string> contents;
   int opened = 0, examined = 0, full_at = -1, lost_at = -1;
 };
 
@@ -153,9 +158,149 @@ TEST_F(EvaluationTest, PartsShareAFolderAndCoverEverythingOnce) {
 }
 
 TEST_F(EvaluationTest, TwoRunsOfOnePartAreKeptApart) {
-  const RunFolder first(path_, kSettings, {});
-  expect_error(ErrorCode::kInvalidArgument, {"results.jsonl", "another run", "--shard"}, [&] { run(1); });
-  RunFolder(path_, kSettings, {1, 2});  // another part may
+  {
+    const RunFolder first(path_, kSettings, {});
+    expect_error(ErrorCode::kInvalidArgument, {"results.jsonl", "another run", "--shard"}, [&] { run(1); });
+    expect_error(ErrorCode::kInvalidArgument, {"results.jsonl", "other parts", "same N"}, [&] { RunFolder(path_, kSettings, {1, 2}); });
+  }
+  const RunFolder second(path_, kSettings, {1, 2});
+  RunFolder(path_, kSettings, {0, 2});  // the other part of the same N may
+  expect_error(ErrorCode::kInvalidArgument, {"results.2-of-2.jsonl", "other parts"}, [&] { run(1); });
+  expect_error(ErrorCode::kInvalidArgument, {"other parts"}, [&] { RunFolder(path_, kSettings, {0, 3}); });
+}
+
+// Processes with different settings start in one folder at the same time: one of the settings is that of the run, and whoever has others is
+// told so. Two of each, so that both ends are seen: equal ones all start.
+TEST_F(EvaluationTest, OfSettingsThatStartTogetherOneWins) {
+  constexpr int kRounds = 60, kProcesses = 4;
+  int started_first = 0;
+  for (int round = 0; round < kRounds; ++round) {
+    const std::string path = folder_ / ("round" + std::to_string(round));
+    make_folder(path);
+    int gate[2];
+    ASSERT_EQ(pipe(gate), 0);
+    std::vector<pid_t> children;
+    for (int64_t i = 0; i < kProcesses; ++i) {
+      const pid_t child = fork();
+      if (child == 0) {
+        close(gate[1]);
+        char byte = 0;
+        if (read(gate[0], &byte, 1) != 0) _exit(9);  // returns when the gate is closed, for all at once
+        Json settings = kSettings;
+        settings["tau"] = i % 2;
+        try {
+          const RunFolder run(path, settings, {i, kProcesses});
+          _exit(0);
+        } catch (const Error& e) {
+          _exit(std::string(e.what()).find("another tau") != std::string::npos ? 1 : 8);
+        }
+      }
+      children.push_back(child);
+    }
+    close(gate[0]), close(gate[1]);
+    std::vector<int> ends;
+    for (const pid_t child : children) {
+      int status = 0;
+      waitpid(child, &status, 0);
+      ends.push_back(WIFEXITED(status) ? WEXITSTATUS(status) : 7);
+    }
+    const int winner = read_run(path).settings["tau"];
+    for (int i = 0; i < kProcesses; ++i) ASSERT_EQ(ends[static_cast<size_t>(i)], i % 2 == winner ? 0 : 1) << "round " << round;
+    started_first += winner;
+    for (const auto& entry : std::filesystem::directory_iterator(path))
+      EXPECT_TRUE(entry.path().filename() == "run.json" || entry.path().extension() == ".jsonl") << entry.path() << " was left behind";
+  }
+  RecordProperty("second_settings_won", started_first);
+}
+
+TEST_F(EvaluationTest, OptionsOfAMethodMustStayWhatTheyWere) {
+  const RunFolder run(path_, kSettings, {});
+  run.agree("recipes/m.json", {{"masks", 10}, {"grid", 7}}, "results of 'm'");
+  run.agree("recipes/m.json", {{"masks", 10}, {"grid", 7}}, "results of 'm'");
+  expect_error(ErrorCode::kInvalidArgument, {"results of 'm'", "another masks (10, now 20)", "--out"}, [&] {
+    run.agree("recipes/m.json", {{"masks", 20}, {"grid", 7}}, "results of 'm'");
+  });
+  expect_error(ErrorCode::kInvalidArgument, {"another grid (7, now none)"}, [&] {
+    run.agree("recipes/m.json", {{"masks", 10}}, "results of 'm'");
+  });
+}
+
+// What a metric says of itself may be put better in the next version; its options may not change.
+TEST_F(EvaluationTest, TextsOfMetricsAreNoSettings) {
+  Json before = kSettings;
+  before["metrics"] = {{{"name", "area"}, {"about", "old words"}}};
+  RunFolder(path_, before, {});
+  Json now = before;
+  now["metrics"][0]["about"] = "new words", now["metrics"][0]["options"] = {{"step", 5}};
+  RunFolder(path_, now, {});
+  now["metrics"][0]["name"] = "other";
+  expect_error(ErrorCode::kInvalidArgument, {"another metrics"}, [&] { RunFolder(path_, now, {}); });
+}
+
+TEST_F(EvaluationTest, OtherPicturesOfTheSameNamesAreRefused) {
+  run(2);
+  examiner_.contents["p1.jpg"] = "another";
+  expect_error(ErrorCode::kInvalidArgument, {"'p1.jpg'", "content", "--out"}, [&] { run(2); });
+  EXPECT_EQ(run(1).found, 3u) << "the others are what they were";
+  examiner_.contents["p1.jpg"] = "";  // cannot be read just now: nothing is known against what is there
+  EXPECT_EQ(run(2).found, 6u);
+}
+
+TEST_F(EvaluationTest, OtherBoxesAreRefused) {
+  std::vector<ManifestEntry> list = pictures(2);
+  list[0].boxes = {{1, 2, 3, 4.5}};
+  const auto with_list = [&] {
+    RunFolder run(path_, kSettings, {});
+    return evaluate(run, list, kTasks, {}, examiner_, false, go_on);
+  };
+  EXPECT_EQ(with_list().done, 6u);
+  EXPECT_EQ(with_list().found, 6u);
+  list[0].boxes[0][3] = 5;
+  expect_error(ErrorCode::kInvalidArgument, {"'p0.jpg'", "other boxes ([[1.0,2.0,3.0,4.5]], now [[1.0,2.0,3.0,5.0]])"},
+               [&] { with_list(); });
+}
+
+// Records of programs that did not say what a picture was go on counting.
+TEST_F(EvaluationTest, RecordsThatNameNoPictureAreContinued) {
+  {
+    RunFolder run(path_, kSettings, {});
+    Json record;
+    put_key(record, {"p0.jpg", "", "one", "", 0});
+    record["status"] = "ok";
+    run.append(record);
+  }
+  const EvaluationOutcome outcome = run(1);
+  EXPECT_EQ(outcome.found, 1u);
+  EXPECT_EQ(outcome.done, 2u);
+}
+
+TEST_F(EvaluationTest, NamesThatAreNoUtf8AreFoundAgain) {
+  std::vector<ManifestEntry> list = pictures(2);
+  list[0].image = "p0\xff\xc3.jpg", list[1].image = "p1\xc3\xa4\xfe.jpg";
+  list[0].class_name = "\xe4";
+  const auto with_list = [&] {
+    RunFolder run(path_, kSettings, {});
+    return evaluate(run, list, kTasks, {}, examiner_, false, go_on);
+  };
+  EXPECT_EQ(with_list().done, 6u);
+  EXPECT_EQ(with_list().found, 6u);
+  EXPECT_EQ(read_run(path_).records.size(), 6u);
+  EXPECT_EQ(read_run(path_).records[3]["image"], "p1\xc3\xa4\\xfe.jpg");
+  list[0].image = "p1\xc3\xa4\\xfe.jpg", list[0].class_name = "";
+  expect_error(ErrorCode::kInvalidArgument, {"two pictures", "rename"}, [&] { with_list(); });
+}
+
+TEST(Records, OnlyWhatIsNoUtf8IsWrittenOtherwise) {
+  const std::vector<std::pair<std::string, std::string>> cases{
+      {"a\xc3\xa4\xe2\x82\xac\xf0\x9f\x98\x80", "a\xc3\xa4\xe2\x82\xac\xf0\x9f\x98\x80"},
+      {"\xc0\xaf", "\\xc0\\xaf"},                    // longer than need be
+      {"\xed\xa0\x80", "\\xed\\xa0\\x80"},           // half of a pair
+      {"\xf4\x90\x80\x80", "\\xf4\\x90\\x80\\x80"},  // beyond the last character
+      {"\xe2\x82", "\\xe2\\x82"}};                   // cut off
+  for (const auto& [name, text] : cases) {
+    EXPECT_EQ(in_records(name), text);
+    EXPECT_NO_THROW((void)Json(in_records(name)).dump());
+  }
 }
 
 TEST_F(EvaluationTest, OtherSettingsAreRefused) {
@@ -252,6 +397,122 @@ TEST_F(EvaluationTest, TheSummaryCountsPicturesOnce) {
   EXPECT_EQ(best_rows(summary, summary.columns[1]), (std::vector<bool>{false, false, false})) << "all that have a figure are equal";
 }
 
+// Records by hand: of runs with any settings, in folders of their own.
+class SummaryTest : public ::testing::Test {
+ protected:
+  struct Row {
+    std::string image, method;
+    double area;
+    std::string content = "c";
+    Json more = Json::object();
+  };
+  std::string add(const std::string& name, const Json& changes, const std::vector<Row>& rows) {
+    Json settings = kSettings;
+    if (!changes.is_null()) settings.update(changes);
+    RunFolder run(folder_ / name, settings, {});
+    for (const Row& row : rows) {
+      Json record;
+      put_key(record, {row.image, "", row.method, "", 0});
+      record["status"] = "ok", record["metrics"] = {{"area", row.area}}, record["image_sha256"] = row.content;
+      record.update(row.more);
+      run.append(record);
+    }
+    return folder_ / name;
+  }
+  static std::map<std::string, double> areas(const Summary& summary) {
+    std::map<std::string, double> means;
+    for (const SummaryRow& row : summary.rows) means[row.label()] = row.metrics.at("area").mean;
+    return means;
+  }
+  using Means = std::map<std::string, double>;
+  test::TemporaryFolder folder_;
+};
+
+TEST_F(SummaryTest, ModelsHaveRowsOfTheirOwn) {
+  // Preprocessing goes with the model and is not named.
+  const std::vector<std::string> runs{
+      add("a", {{"model", "squeeze.onnx"}, {"model_sha256", "1111"}, {"preprocess", {{"scale", 1}}}},
+          {{"p", "m", 0.125}, {"q", "m", 0.25}}),
+      add("b", {{"model", "mobile.onnx"}, {"model_sha256", "2222"}, {"preprocess", {{"scale", 2}}}}, {{"p", "m", 0.5}, {"p", "n", 0.75}})};
+  const Summary summary = summarise(runs);
+  EXPECT_EQ(areas(summary), (Means{{"m [squeeze.onnx]", 0.1875}, {"m [mobile.onnx]", 0.5}, {"n [mobile.onnx]", 0.75}}));
+  EXPECT_EQ(summary.records, 4u);
+  EXPECT_EQ(summary.pictures, 2u);
+  EXPECT_EQ(best_rows(summary, summary.columns[0]), (std::vector<bool>{false, true, false})) << "among the methods of a model";
+  const std::string html = render_summary({runs, summary, 12}), csv = as_csv(record_table(runs));
+  for (const char* label : {"m [squeeze.onnx]", "m [mobile.onnx]", "n [mobile.onnx]"})
+    EXPECT_NE(html.find(label), std::string::npos) << label;
+  EXPECT_NE(csv.find(runs[0] + ",squeeze.onnx,squeeze.onnx,p,"), std::string::npos) << csv;
+  EXPECT_NE(csv.find(runs[1] + ",mobile.onnx,mobile.onnx,p,"), std::string::npos) << csv;
+}
+
+TEST_F(SummaryTest, ModelsOfOneNameAreToldApartByTheirContent) {
+  const std::string a = add("a", {{"model", "net.onnx"}, {"model_sha256", "11111111111"}}, {{"p", "m", 0.125}});
+  const std::string b = add("b", {{"model", "net.onnx"}, {"model_sha256", "22222222222"}}, {{"p", "m", 0.5}});
+  EXPECT_EQ(areas(summarise({a, b})), (Means{{"m [net.onnx 11111111]", 0.125}, {"m [net.onnx 22222222]", 0.5}}));
+}
+
+TEST_F(SummaryTest, SettingsHaveRowsOfTheirOwn) {
+  const std::string a = add("a", {{"tau", 0.5}, {"tile", 8}}, {{"p", "m", 0.125}}),
+                    b = add("b", {{"tau", 0.5}, {"tile", 16}}, {{"p", "m", 0.5}}),
+                    c = add("c", {{"tau", 0.5}, {"tile", 8}}, {{"q", "m", 0.25}});
+  EXPECT_EQ(areas(summarise({a, b, c})), (Means{{"m [tile=8]", 0.1875}, {"m [tile=16]", 0.5}})) << "a and c are parts of one";
+  EXPECT_EQ(areas(summarise({a, c})), (Means{{"m", 0.1875}}));
+  Json far = Json::object();
+  for (const char* key : {"a", "b", "c", "d"}) far[key] = 1;
+  const std::string d = add("d", {{"tau", 0.5}, {"tile", 8}, {"recipe", far}}, {{"p", "m", 0.75}});
+  EXPECT_EQ(areas(summarise({a, d})), (Means{{"m [" + a + "]", 0.125}, {"m [" + d + "]", 0.75}})) << "too much to be listed";
+}
+
+TEST_F(SummaryTest, OptionsOfAMethodThatDifferHaveRowsOfTheirOwn) {
+  const Json points{{"recipe", "recipes/m.json"}};
+  const std::string a = add("a", {}, {{"p", "m", 0.125, "c", points}, {"p", "n", 0.5}}),
+                    b = add("b", {}, {{"p", "m", 0.25, "c", points}, {"q", "n", 0.75}});
+  const auto options = [](const std::string& run, int masks) {
+    make_folder(run + "/recipes");
+    write_file_atomically(run + "/recipes/m.json", "{\"masks\": " + std::to_string(masks) + ", \"grid\": 7}");
+  };
+  options(a, 10), options(b, 20);
+  EXPECT_EQ(areas(summarise({a, b})), (Means{{"m [masks=10]", 0.125}, {"m [masks=20]", 0.25}, {"n", 0.625}}));
+  options(b, 10);
+  EXPECT_EQ(areas(summarise({a, b})), (Means{{"m", 0.25}, {"n", 0.625}})) << "the later run's figure of p";
+}
+
+TEST_F(SummaryTest, PicturesOfOneNameWithDifferentContentAreTwo) {
+  const std::string a = add("a", {}, {{"p", "m", 0.125, "1111111111"}}), b = add("b", {}, {{"p", "m", 0.25, "2222222222"}});
+  const std::string c = add("c", {}, {{"p", "m", 0.75, "1111111111"}});
+  const Summary two = summarise({a, b});
+  EXPECT_EQ(two.pictures, 2u);
+  EXPECT_EQ(areas(two), (Means{{"m", 0.1875}}));
+  EXPECT_EQ(two.rows[0].pictures, (std::vector<std::string>{"p 11111111", "p 22222222"}));
+  EXPECT_EQ(areas(summarise({a, c})), (Means{{"m", 0.75}})) << "the same picture: the later run's figure";
+}
+
+// n has not come to the hard picture yet; over what both have, m is better.
+TEST_F(SummaryTest, TheBestIsThatOfPicturesThatAllHave) {
+  const std::string run = add("a", {}, {{"easy", "m", 0.125}, {"hard", "m", 0.75}, {"easy", "n", 0.25}});
+  const Summary summary = summarise({run});
+  EXPECT_GT(summary.rows[0].metrics.at("area").mean, summary.rows[1].metrics.at("area").mean);
+  EXPECT_EQ(best_rows(summary, summary.columns[0]), (std::vector<bool>{true, false}));
+  const std::string apart = add("b", {}, {{"p", "m", 0.125}, {"q", "n", 0.25}});
+  const Summary nothing_common = summarise({apart});
+  EXPECT_EQ(best_rows(nothing_common, nothing_common.columns[0]), (std::vector<bool>{false, false}));
+}
+
+TEST_F(SummaryTest, FiguresOfSomePicturesSayOfHowMany) {
+  const std::string run = add("a", {}, {{"p", "m", 0.125}, {"q", "m", 0.25, "c", {{"metrics", {{"p_ratio", 0.5}}}}}});
+  const std::string html = render_summary({{run}, summarise({run}), 12});
+  EXPECT_NE(html.find("; of 1 pictures"), std::string::npos);
+  EXPECT_EQ(html.find("; of 2 pictures"), std::string::npos);
+}
+
+TEST_F(SummaryTest, OptionsOfMetricsStandOnThePage) {
+  Json metrics = kSettings["metrics"];
+  metrics[0]["options"] = {{"step", 5.0}, {"baseline", "mean"}, {"levels", {1, 2.5}}};
+  const std::string run = add("a", {{"metrics", metrics}}, {{"p", "m", 0.125}});
+  EXPECT_NE(render_summary({{run}, summarise({run}), 12}).find("<small>step 5, baseline mean, levels 1 2.5</small>"), std::string::npos);
+}
+
 // Two pictures, two seeds each: masks of 4 x 1 pixels that share 1 of 3, and are the same.
 TEST(Summary, SeedsAreAveragedForEachPictureAndTheirMasksCompared) {
   const test::TemporaryFolder folder;
@@ -280,9 +541,10 @@ TEST_F(EvaluationTest, TheTableOfRecords) {
   examiner_.failing = "two";
   run(1);
   const std::string csv = as_csv(record_table({path_}));
-  const std::string head = "run,image,asked_class,class,class_name,method,variant,seed,status,error,seconds,passes,area,p_ratio\r\n";
+  const std::string head =
+      "run,model,setting,image,asked_class,class,class_name,method,variant,seed,status,error,seconds,passes,area,p_ratio\r\n";
   EXPECT_EQ(csv.substr(0, head.size()), head);
-  EXPECT_NE(csv.find(path_ + ",p0.jpg,,3,,one,,0,ok,,0.5,,0.1,\r\n"), std::string::npos) << csv;
+  EXPECT_NE(csv.find(path_ + ",/m.onnx,,p0.jpg,,3,,one,,0,ok,,0.5,,0.1,\r\n"), std::string::npos) << csv;
   EXPECT_NE(csv.find(",two,steps=7,0,failed,not with this model,"), std::string::npos) << csv;
 }
 

@@ -32,6 +32,12 @@ TEST(Shard, TheEnvironmentIsHeededWhereItSaysAll) {
   const Variables array{{"SLURM_PROCID", "0"},          {"SLURM_NTASKS", "1"},          {"SLURM_ARRAY_TASK_ID", "14"},
                         {"SLURM_ARRAY_TASK_MIN", "10"}, {"SLURM_ARRAY_TASK_MAX", "19"}, {"SLURM_ARRAY_TASK_STEP", "2"}};
   EXPECT_EQ(parse("auto", array), (Shard{2, 5}));
+  EXPECT_EQ(parse("auto", {{"SLURM_ARRAY_TASK_ID", "14"},
+                           {"SLURM_ARRAY_TASK_MIN", "10"},
+                           {"SLURM_ARRAY_TASK_MAX", "19"},
+                           {"SLURM_ARRAY_TASK_STEP", "2"},
+                           {"SLURM_ARRAY_TASK_COUNT", "5"}}),
+            (Shard{2, 5}));
   // A shell inside a job knows how many tasks there will be, but is none of them.
   EXPECT_EQ(parse("auto", {{"SLURM_NTASKS", "8"}}), (Shard{0, 1}));
 }
@@ -44,6 +50,16 @@ TEST(Shard, WhatMakesNoSenseIsRefused) {
   expect_error(ErrorCode::kInvalidArgument, {"part 2", "of 2"}, [] { parse("auto/2", {{"JOB_COMPLETION_INDEX", "2"}}); });
   expect_error(ErrorCode::kInvalidArgument, {"SLURM_PROCID=x"}, [] { parse("auto", {{"SLURM_PROCID", "x"}, {"SLURM_NTASKS", "2"}}); });
   expect_error(ErrorCode::kInvalidArgument, {"no number in the environment"}, [] { parse("auto/2"); });
+}
+
+// --array=3,7: taken as an array from 3 to 7, these would be the first and the last of five parts.
+TEST(Shard, ListsOfTasksAreRefused) {
+  const Variables list{
+      {"SLURM_ARRAY_TASK_ID", "7"}, {"SLURM_ARRAY_TASK_MIN", "3"}, {"SLURM_ARRAY_TASK_MAX", "7"}, {"SLURM_ARRAY_TASK_COUNT", "2"}};
+  for (const char* text : {"auto", "auto/5"})
+    test::expect_error(ErrorCode::kInvalidArgument, {"list", "SLURM_ARRAY_TASK_COUNT is 2", "there are 5", "--shard I/N"},
+                       [&] { parse(text, list); });
+  EXPECT_EQ(parse("8/32", list), (Shard{7, 32}));
 }
 
 TEST(Shard, PartsCoverEverythingOnce) {

@@ -49,6 +49,18 @@ struct FourPixels : Case {
   }
 };
 
+// What reads the options says what they are where nobody says otherwise.
+TEST(Metrics, DefaultsAreThoseThatAreTaken) {
+  EXPECT_EQ(default_options(find_metric("minimality")), (Json{{"tile", 8}}));
+  EXPECT_EQ(default_options(find_metric("deletion-insertion")),
+            (Json{{"steps", 224}, {"blur_sigma", 5.0}, {"blur_radius", 5}, {"deletion_baseline", "zero"}}));
+  EXPECT_EQ(default_options(find_metric("area")), Json::object());
+  EXPECT_EQ(text_of_options(default_options(find_metric("road"))), "noise 0.01, percentiles 10 20 30 40 50 60 70 80 90");
+  FourPixels c;
+  EXPECT_EQ(measure(find_metric("pointing"), c.classifier, c.input).options, default_options(find_metric("pointing")));
+  expect_error(ErrorCode::kFormat, {"'pointing'", "tolerence"}, [&] { c("pointing", {{"tolerence", 1}}); });
+}
+
 TEST(Metrics, OfMaskAndMapAlone) {
   FourPixels c;
   EXPECT_EQ(c("area")[0], 0.25);

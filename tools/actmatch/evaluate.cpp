@@ -35,6 +35,22 @@ std::string names_in(const std::string& json) {
   return list;
 }
 
+// Each metric with its options' defaults.
+std::string metrics_with_options() {
+  std::string list;
+  for (const auto& metric : nlohmann::ordered_json::parse(metrics_json())) {
+    std::string options;
+    for (const auto& [key, value] : metric["options"].items()) {
+      std::string text;
+      for (const auto& one : value.is_array() ? value : nlohmann::ordered_json::array({value}))
+        text += " " + (one.is_string() ? one.get<std::string>() : format("%.6g", one.get<double>()));
+      options += (options.empty() ? "" : ", ") + key + text;
+    }
+    list += (list.empty() ? "" : ", ") + metric["name"].get<std::string>() + (options.empty() ? "" : " (" + options + ")");
+  }
+  return list;
+}
+
 int evaluate_run(const EvaluateFlags& flags) {
   watch_for_interrupt();
   ProgressLine line(flags.quiet);
@@ -85,7 +101,9 @@ void add_evaluate(CLI::App& app, Action& action) {
   c->add_option("--methods", o.methods,
                 "names with commas between, NAME:RECIPE for another recipe than the default, or all: " + names_in(methods_json()))
       ->required();
-  c->add_option("--metrics", o.metrics, "names with commas between, or all: " + names_in(metrics_json()))->capture_default_str();
+  c->add_option("--metrics", o.metrics,
+                "names with commas between, or all; with the options they are taken with: " + metrics_with_options())
+      ->capture_default_str();
   c->add_option("--shard", o.shard,
                 "I/N: part I of N, from 1; auto: the part that SLURM_PROCID, SLURM_ARRAY_TASK_ID, OMPI_COMM_WORLD_RANK say, everything "
                 "otherwise; auto/N: the same, and JOB_COMPLETION_INDEX")

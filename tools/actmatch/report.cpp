@@ -22,12 +22,12 @@ std::string mean_and_interval(const nlohmann::json& s) {
 
 std::string arrow(int direction) { return direction > 0 ? " up" : direction < 0 ? " down" : ""; }
 
-// A metric a row and a method a column, as on the page; the best of a row has a star.
+// A metric a row and a method a column, as on the page; the best of a row has a star, and what is of some of the pictures only says of how
+// many.
 std::string table_text(const nlohmann::json& comparison) {
   std::vector<std::string> titles{"mean [95 % interval]"}, pictures{"pictures"}, failed{"failed"};
   for (const auto& row : comparison["rows"]) {
-    const std::string variant = row["variant"];
-    titles.push_back(">" + row["method"].get<std::string>() + (variant.empty() ? "" : " [" + variant + "]"));
+    titles.push_back(">" + row["label"].get<std::string>());
     pictures.push_back(row["pictures"].dump());
     failed.push_back(row["failed"].dump());
   }
@@ -39,7 +39,12 @@ std::string table_text(const nlohmann::json& comparison) {
     size_t place = 0;
     for (const auto& row : comparison["rows"]) {
       const auto it = row["metrics"].find(metric["name"].get<std::string>());
-      cells.push_back(it == row["metrics"].end() ? "-" : mean_and_interval(*it) + (metric["best"][place].get<bool>() ? "*" : " "));
+      std::string cell = "- ";
+      if (it != row["metrics"].end()) {
+        cell = mean_and_interval(*it) + (metric["best"][place].get<bool>() ? "*" : " ");
+        if ((*it)["count"] != row["pictures"]) cell = "of " + (*it)["count"].dump() + ": " + cell;
+      }
+      cells.push_back(cell);
       ++place;
     }
     table.add(cells);
@@ -67,7 +72,10 @@ int report(const ReportFlags& flags) {
 void add_report(CLI::App& app, Action& action) {
   auto flags = std::make_shared<ReportFlags>();
   CLI::App* c = app.add_subcommand("report", "Sum evaluations up: a table of means and intervals, and one page");
-  c->add_option("RUN", flags->folders, "folders that 'evaluate' wrote; what several of them hold of the same work counts once")->required();
+  c->add_option("RUN", flags->folders,
+                "folders that 'evaluate' wrote; what several of them hold of the same work counts once, and other models or settings have "
+                "columns of their own")
+      ->required();
   c->add_option("--out", flags->options.html,
                 "the page: table, curves, area against fidelity, time, gallery; one HTML file that stands alone");
   c->add_option("--csv", flags->options.csv, "all records as a CSV table");

@@ -396,7 +396,7 @@ typedef struct actmatch_evaluation_outcome {
 } actmatch_evaluation_outcome;
 
 ACTMATCH_API void actmatch_evaluation_options_init(actmatch_evaluation_options* options);
-/* The metrics there are, as a JSON array of objects: name, source, figures (name, unit, direction, about). */
+/* The metrics there are, as a JSON array of objects: name, source, options (their defaults), figures (name, unit, direction, about). */
 ACTMATCH_API actmatch_status actmatch_metrics_json(const char** json);
 /* Runs methods over pictures and measures what they give: OUT/run.json, OUT/results*.jsonl (a record a line, there as a whole or not at
  * all, whenever the program is killed), OUT/masks, OUT/pictures. `outcome` may be NULL. A picture that cannot be read, or a method that
@@ -414,9 +414,9 @@ typedef struct actmatch_comparison_options {
 
 ACTMATCH_API void actmatch_comparison_options_init(actmatch_comparison_options* options);
 /* Joins the folders of evaluations and sums them up; writes what the options ask for, each file atomically. The table as a JSON object:
- * pictures, records, unreadable, metrics (name, unit, direction: 1 where more is better, -1 where less is, 0; about; best: for each row,
- * whether its mean is the best) and rows (method, variant, pictures, failed, seconds, metrics: for each name count, mean, median, low and
- * high, the last two the mean's 95 % interval by bootstrap over the pictures). Lives until the thread's next call. */
+ * pictures, records, unreadable, metrics (name, unit, direction: 1 more is better, -1 less, 0; about; options; best: of each row, within
+ * its model and settings), rows (method, variant, setting: the model or settings that set it apart, label: all three, pictures, failed,
+ * seconds, metrics: by name count, mean, median, low and high of the mean's 95 % interval). Lives until the thread's next call. */
 ACTMATCH_API actmatch_status actmatch_compare(const char* const* folders, size_t count, const actmatch_comparison_options* options,
                                               const char** json);
 

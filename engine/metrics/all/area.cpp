@@ -8,8 +8,10 @@ MetricInfo area_metric() {
           "share of the pixels in the hard mask",
           kNeedsMask,
           {{"area", Direction::kDown, "share", "mean of the hard mask"}},
-          [](Classifier&, const MetricInput& in, JsonReader&) -> std::vector<double> {
-            return {static_cast<double>(count_pixels(in.mask)) / static_cast<double>(in.mask.size())};
+          [](JsonReader&) -> Measure {
+            return [](Classifier&, const MetricInput& in) -> std::vector<double> {
+              return {static_cast<double>(count_pixels(in.mask)) / static_cast<double>(in.mask.size())};
+            };
           }};
 }
 

@@ -16,16 +16,18 @@ MetricInfo average_drop_metric() {
           {{"average_drop", Direction::kDown, "share", "max(0, p(x) - p(e)) / p(x)"},
            {"increase", Direction::kUp, "share", "1 where p(e) > p(x)"},
            {"average_gain", Direction::kUp, "share", "max(0, p(e) - p(x)) / (1 - p(x))"}},
-          [](Classifier& classifier, const MetricInput& in, JsonReader& options) -> std::vector<double> {
+          [](JsonReader& options) -> Measure {
             Fill fill = Fill::kMean;
             options.choice("baseline", fill, kFills);
-            const Problem& problem = in.problem;
-            const int64_t classes = classifier.shape().classes;
-            const std::vector<float> z = logits_of_images(classifier, 1, [&](float* image, int64_t) {
-              blend_into(image, problem.x, in.soft, fill_image(classifier.shape(), problem, fill));
-            });
-            const double x = probabilities(problem.logits_x, classes, problem.label)[0], e = probabilities(z, classes, problem.label)[0];
-            return {std::max(0.0, x - e) / x, e > x ? 1.0 : 0.0, x < 1 ? std::max(0.0, e - x) / (1 - x) : 0.0};
+            return [=](Classifier& classifier, const MetricInput& in) -> std::vector<double> {
+              const Problem& problem = in.problem;
+              const int64_t classes = classifier.shape().classes;
+              const std::vector<float> z = logits_of_images(classifier, 1, [&](float* image, int64_t) {
+                blend_into(image, problem.x, in.soft, fill_image(classifier.shape(), problem, fill));
+              });
+              const double x = probabilities(problem.logits_x, classes, problem.label)[0], e = probabilities(z, classes, problem.label)[0];
+              return {std::max(0.0, x - e) / x, e > x ? 1.0 : 0.0, x < 1 ? std::max(0.0, e - x) / (1 - x) : 0.0};
+            };
           }};
 }
 

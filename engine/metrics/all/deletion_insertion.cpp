@@ -14,7 +14,7 @@ MetricInfo deletion_insertion_metric() {
           kNeedsMap,
           {{"deletion_auc", Direction::kDown, "probability", "area under p while the most important pixels go"},
            {"insertion_auc", Direction::kUp, "probability", "area under p while the most important pixels come"}},
-          [](Classifier& classifier, const MetricInput& in, JsonReader& options) -> std::vector<double> {
+          [](JsonReader& options) -> Measure {
             int64_t steps = 224, radius = 5;
             double sigma = 5;
             Fill fill = Fill::kZero;
@@ -22,14 +22,16 @@ MetricInfo deletion_insertion_metric() {
             options.number("blur_sigma", sigma, 1e-3, 1000);
             options.number("blur_radius", radius, 0, 1000);
             options.choice("deletion_baseline", fill, kFills);
-            const Problem& problem = in.problem;
-            const std::vector<int64_t> order = ranking(in.soft);
-            const std::vector<float> blurred = gaussian_blur(problem.x, classifier.shape(), sigma, radius, false);
-            const std::vector<double> deletion =
-                replacement_curve(classifier, problem, order, problem.x, fill_image(classifier.shape(), problem, fill), steps);
-            const std::vector<double> insertion = replacement_curve(classifier, problem, order, blurred, problem.x, steps);
-            if (in.curves) (*in.curves)["deletion"] = deletion, (*in.curves)["insertion"] = insertion;
-            return {curve_area(deletion), curve_area(insertion)};
+            return [=](Classifier& classifier, const MetricInput& in) -> std::vector<double> {
+              const Problem& problem = in.problem;
+              const std::vector<int64_t> order = ranking(in.soft);
+              const std::vector<float> blurred = gaussian_blur(problem.x, classifier.shape(), sigma, radius, false);
+              const std::vector<double> deletion =
+                  replacement_curve(classifier, problem, order, problem.x, fill_image(classifier.shape(), problem, fill), steps);
+              const std::vector<double> insertion = replacement_curve(classifier, problem, order, blurred, problem.x, steps);
+              if (in.curves) (*in.curves)["deletion"] = deletion, (*in.curves)["insertion"] = insertion;
+              return {curve_area(deletion), curve_area(insertion)};
+            };
           }};
 }
 

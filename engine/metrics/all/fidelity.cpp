@@ -21,7 +21,7 @@ std::vector<double> log_softmax(std::span<const float> row) {
   return out;
 }
 
-std::vector<double> fidelity(Classifier& classifier, const MetricInput& in, JsonReader&) {
+std::vector<double> fidelity(Classifier& classifier, const MetricInput& in) {
   const Problem& problem = in.problem;
   const ClassifierShape& shape = classifier.shape();
   const auto classes = static_cast<size_t>(shape.classes), label = static_cast<size_t>(problem.label);
@@ -56,7 +56,7 @@ MetricInfo fidelity_metric() {
     figures.push_back({std::string("p_ratio_") + name_of(b), Direction::kUp, "ratio", "p(e) / p(x) of the class"});
   for (Fill b : kBackgrounds)
     figures.push_back({std::string("kl_") + name_of(b), Direction::kDown, "nats", "KL(p(x) || p(e)) over the classes"});
-  return {"fidelity", "the class on the hard mask's pixels alone", kNeedsMask, figures, fidelity};
+  return {"fidelity", "the class on the hard mask's pixels alone", kNeedsMask, figures, [](JsonReader&) -> Measure { return fidelity; }};
 }
 
 }  // namespace actmatch

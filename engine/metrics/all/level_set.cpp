@@ -14,22 +14,20 @@ namespace actmatch {
 
 namespace {
 
-std::vector<double> level_set_area(Classifier& classifier, const MetricInput& in, JsonReader& options) {
-  int64_t levels = 24, count = 32, patch = 16;
+struct Options {
+  int64_t levels = 24, backgrounds = 32, patch = 16;
   double least = 0.005, tau = 0.9, rho = 0.9;
-  options.number("levels", levels, 1, 100000);
-  options.number("least", least, 1e-9, 1);
-  options.number("tau", tau, 0, 1);
-  options.number("rho", rho, 0, 1);
-  options.number("backgrounds", count, 1, 100000);
-  options.number("patch", patch, 1, 4096);
+};
+
+std::vector<double> level_set_area(Classifier& classifier, const MetricInput& in, const Options& options) {
   const Problem& problem = in.problem;
+  const int64_t count = options.backgrounds;
   const ClassifierShape& shape = classifier.shape();
   const std::vector<int64_t> order = ranking(in.soft);
   std::vector<double> areas;
   std::vector<HardMask> masks;
-  for (int64_t i = 1; i <= levels; ++i) {
-    const double wanted = std::pow(least, 1 - static_cast<double>(i) / static_cast<double>(levels));
+  for (int64_t i = 1; i <= options.levels; ++i) {
+    const double wanted = std::pow(options.least, 1 - static_cast<double>(i) / static_cast<double>(options.levels));
     const auto pixels = std::max<int64_t>(1, std::llround(wanted * static_cast<double>(order.size())));
     HardMask mask(order.size(), 0);
     for (int64_t k = 0; k < pixels; ++k) mask[static_cast<size_t>(order[static_cast<size_t>(k)])] = 1;
@@ -38,13 +36,13 @@ std::vector<double> level_set_area(Classifier& classifier, const MetricInput& in
   }
   const std::vector<float> colour = fill_image(shape, problem, Fill::kMean);
   const std::vector<float> z = logits_of_images(
-      classifier, levels, [&](float* image, int64_t i) { blend_into(image, problem.x, masks[static_cast<size_t>(i)], colour); });
+      classifier, options.levels, [&](float* image, int64_t i) { blend_into(image, problem.x, masks[static_cast<size_t>(i)], colour); });
   const auto top = top_classes(z, shape.classes);
   const auto p = probabilities(z, shape.classes, problem.label);
   const double threshold =
-      tau * probabilities(problem.logits_x, shape.classes, problem.label)[0] * (1 - 1e-6);  // the picture's own p rounds
+      options.tau * probabilities(problem.logits_x, shape.classes, problem.label)[0] * (1 - 1e-6);  // the picture's own p rounds
 
-  const int64_t may_fail = count - needed_backgrounds(rho, count);
+  const int64_t may_fail = count - needed_backgrounds(options.rho, count);
   std::vector<std::vector<float>> backgrounds;  // made as they are needed
   const auto robust = [&](const HardMask& mask) {
     constexpr int64_t kAtOnce = 4;
@@ -52,7 +50,7 @@ std::vector<double> level_set_area(Classifier& classifier, const MetricInput& in
     for (int64_t first = 0; first < count && failed <= may_fail; first += kAtOnce) {
       const int64_t n = std::min(kAtOnce, count - first);
       while (static_cast<int64_t>(backgrounds.size()) < first + n)
-        backgrounds.push_back(random_background(in, shape, patch, static_cast<int64_t>(backgrounds.size())));
+        backgrounds.push_back(random_background(in, shape, options.patch, static_cast<int64_t>(backgrounds.size())));
       for (int32_t t : top_classes(logits_of_images(classifier, n,
                                                     [&](float*image, int64_t k) {
                                                       blend_into(image, problem.x, mask, backgrounds[static_cast<size_t>(first + k)]);
@@ -84,7 +82,16 @@ MetricInfo level_set_metric() {
       kNeedsMap,
       {{"sufficient_area", Direction::kDown, "share", "smallest level set on which the class holds with p >= tau p(x), on the mean colour"},
        {"robust_area", Direction::kDown, "share", "smallest that also holds on rho of the random backgrounds"}},
-      level_set_area};
+      [](JsonReader& reader) -> Measure {
+        Options o;
+        reader.number("levels", o.levels, 1, 100000);
+        reader.number("least", o.least, 1e-9, 1);
+        reader.number("tau", o.tau, 0, 1);
+        reader.number("rho", o.rho, 0, 1);
+        reader.number("backgrounds", o.backgrounds, 1, 100000);
+        reader.number("patch", o.patch, 1, 4096);
+        return [o](Classifier& classifier, const MetricInput& in) { return level_set_area(classifier, in, o); };
+      }};
 }
 
 }  // namespace actmatch

@@ -11,9 +11,11 @@ namespace actmatch {
 
 namespace {
 
-std::vector<double> minimality(Classifier& classifier, const MetricInput& in, JsonReader& options) {
+struct Options {
   int64_t tile = 8;
-  options.number("tile", tile, 1, 4096);
+};
+
+std::vector<double> minimality(Classifier& classifier, const MetricInput& in, const Options& options) {
   const int64_t H = classifier.shape().height, W = classifier.shape().width;
   FeasibilityChecker checker(classifier, in.problem);
   const auto removable = [&](const std::vector<HardMask>& smaller) {
@@ -23,7 +25,7 @@ std::vector<double> minimality(Classifier& classifier, const MetricInput& in, Js
   };
   if (!checker.baseline(std::span(&in.mask, 1)).front().sufficient) return {std::nan(""), std::nan("")};
   std::vector<HardMask> without_tile, without_component;
-  const Tiles tiles(H, W, tile);
+  const Tiles tiles(H, W, options.tile);
   for (int64_t t : tiles.occupied(in.mask)) {
     without_tile.push_back(in.mask);
     tiles.remove(without_tile.back(), t);
@@ -44,9 +46,14 @@ MetricInfo minimality_metric() {
   return {"minimality",
           "what of the hard mask could go",
           kNeedsMask,
-          {{"removable_tiles", Direction::kDown, "count", "tiles that could go one at a time"},
+          {{"removable_tiles", Direction::kDown, "count",
+            "tiles of `tile` pixels a side that could go one at a time; finer than the certificate where that was made at larger tiles"},
            {"removable_components", Direction::kDown, "count", "connected components that could go one at a time"}},
-          minimality};
+          [](JsonReader& reader) -> Measure {
+            Options o;
+            reader.number("tile", o.tile, 1, 4096);
+            return [o](Classifier& classifier, const MetricInput& in) { return minimality(classifier, in, o); };
+          }};
 }
 
 }  // namespace actmatch

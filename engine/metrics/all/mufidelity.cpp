@@ -38,27 +38,26 @@ double correlation(const std::vector<double>& a, const std::vector<double>& b) {
   return aa > 0 && bb > 0 ? ab / std::sqrt(aa * bb) : std::nan("");
 }
 
-std::vector<double> mufidelity(Classifier& classifier, const MetricInput& in, JsonReader& options) {
+struct Options {
   int64_t grid = 9, subsets = 200;
   double share = 0.2;
-  Fill fill = Fill::kMean;
-  options.number("grid", grid, 1, 1024);
-  options.number("subsets", subsets, 2, 1000000);
-  options.number("share", share, 0, 1);
-  options.choice("baseline", fill, kFills);
+  Fill baseline = Fill::kMean;
+};
+
+std::vector<double> mufidelity(Classifier& classifier, const MetricInput& in, const Options& options) {
   const Problem& problem = in.problem;
   const ClassifierShape& shape = classifier.shape();
-  const int64_t H = shape.height, W = shape.width;
-  const std::vector<float> baseline = fill_image(shape, problem, fill);
+  const int64_t H = shape.height, W = shape.width, grid = options.grid;
+  const std::vector<float> baseline = fill_image(shape, problem, options.baseline);
   std::vector<int64_t> cell_of;
   for (int64_t i = 0; i < H * W; ++i) cell_of.push_back(i / W * grid / H * grid + i % W * grid / W);
   std::vector<double> sums;
   HardMask removed(in.soft.size());
-  const std::vector<float> z = logits_of_images(classifier, subsets, [&](float* image, int64_t s) {
+  const std::vector<float> z = logits_of_images(classifier, options.subsets, [&](float* image, int64_t s) {
     double sum = 0;
     const std::vector<double> uniforms = metric_uniforms(4, static_cast<uint32_t>(s), static_cast<size_t>(grid * grid));
     for (size_t i = 0; i < removed.size(); ++i) {
-      const bool gone = uniforms[static_cast<size_t>(cell_of[i])] < share;
+      const bool gone = uniforms[static_cast<size_t>(cell_of[i])] < options.share;
       removed[i] = gone;
       if (gone) sum += in.soft[i];
     }
@@ -78,7 +77,14 @@ MetricInfo mufidelity_metric() {
           "does what the map gives a region say what p loses without it",
           kNeedsMap,
           {{"mufidelity", Direction::kUp, "correlation", "Spearman's, between the drop of p and the map's sum over what is removed"}},
-          mufidelity};
+          [](JsonReader& reader) -> Measure {
+            Options o;
+            reader.number("grid", o.grid, 1, 1024);
+            reader.number("subsets", o.subsets, 2, 1000000);
+            reader.number("share", o.share, 0, 1);
+            reader.choice("baseline", o.baseline, kFills);
+            return [o](Classifier& classifier, const MetricInput& in) { return mufidelity(classifier, in, o); };
+          }};
 }
 
 }  // namespace actmatch

@@ -10,16 +10,18 @@ MetricInfo necessity_metric() {
           kNeedsMask,
           {{"necessity", Direction::kUp, "share", "1 where the class is lost"},
            {"necessity_drop", Direction::kUp, "probability", "p(x) - p(c) of the class"}},
-          [](Classifier& classifier, const MetricInput& in, JsonReader& options) -> std::vector<double> {
+          [](JsonReader& options) -> Measure {
             Fill fill = Fill::kMean;
             options.choice("baseline", fill, kFills);
-            const Problem& problem = in.problem;
-            const int64_t classes = classifier.shape().classes;
-            const std::vector<float> z = logits_of_images(classifier, 1, [&](float* image, int64_t) {
-              blend_into(image, problem.x, in.mask, fill_image(classifier.shape(), problem, fill), true);
-            });
-            const double p_x = probabilities(problem.logits_x, classes, problem.label)[0];
-            return {argmax(z) != problem.label ? 1.0 : 0.0, p_x - probabilities(z, classes, problem.label)[0]};
+            return [=](Classifier& classifier, const MetricInput& in) -> std::vector<double> {
+              const Problem& problem = in.problem;
+              const int64_t classes = classifier.shape().classes;
+              const std::vector<float> z = logits_of_images(classifier, 1, [&](float* image, int64_t) {
+                blend_into(image, problem.x, in.mask, fill_image(classifier.shape(), problem, fill), true);
+              });
+              const double p_x = probabilities(problem.logits_x, classes, problem.label)[0];
+              return {argmax(z) != problem.label ? 1.0 : 0.0, p_x - probabilities(z, classes, problem.label)[0]};
+            };
           }};
 }
 

@@ -9,7 +9,9 @@ MetricInfo object_iou_metric() {
           "the hard mask against the object",
           kNeedsMask | kNeedsObject,
           {{"iou", Direction::kUp, "share", "intersection over union with the object"}},
-          [](Classifier&, const MetricInput& in, JsonReader&) -> std::vector<double> { return {iou(in.mask, in.object)}; }};
+          [](JsonReader&) -> Measure {
+            return [](Classifier&, const MetricInput& in) -> std::vector<double> { return {iou(in.mask, in.object)}; };
+          }};
 }
 
 }  // namespace actmatch

@@ -11,24 +11,26 @@ MetricInfo pointing_metric() {
   return {"pointing",
           "the soft map against the object",
           kNeedsMap | kNeedsObject,
-          {{"pointing", Direction::kUp, "share", "1 where the map's maximum lies within 15 pixels of the object"},
+          {{"pointing", Direction::kUp, "share", "1 where the map's maximum lies within `tolerance` pixels of the object"},
            {"energy", Direction::kUp, "share", "share of the map's sum on the object"}},
-          [](Classifier& classifier, const MetricInput& in, JsonReader& options) -> std::vector<double> {
+          [](JsonReader& options) -> Measure {
             double tolerance = 15;
             options.number("tolerance", tolerance, 0, 10000);
-            const int64_t W = classifier.shape().width;
-            const int64_t at = std::max_element(in.soft.begin(), in.soft.end()) - in.soft.begin();
-            double on = 0, all = 0;
-            bool hit = false;
-            for (size_t i = 0; i < in.soft.size(); ++i) {
-              all += in.soft[i];
-              if (!in.object[i]) continue;
-              on += in.soft[i];
-              const auto place = static_cast<int64_t>(i);
-              const int64_t dy = place / W - at / W, dx = place % W - at % W;
-              hit = hit || static_cast<double>(dy * dy + dx * dx) <= tolerance * tolerance;
-            }
-            return {hit ? 1.0 : 0.0, all > 0 ? on / all : std::nan("")};
+            return [=](Classifier& classifier, const MetricInput& in) -> std::vector<double> {
+              const int64_t W = classifier.shape().width;
+              const int64_t at = std::max_element(in.soft.begin(), in.soft.end()) - in.soft.begin();
+              double on = 0, all = 0;
+              bool hit = false;
+              for (size_t i = 0; i < in.soft.size(); ++i) {
+                all += in.soft[i];
+                if (!in.object[i]) continue;
+                on += in.soft[i];
+                const auto place = static_cast<int64_t>(i);
+                const int64_t dy = place / W - at / W, dx = place % W - at % W;
+                hit = hit || static_cast<double>(dy * dy + dx * dx) <= tolerance * tolerance;
+              }
+              return {hit ? 1.0 : 0.0, all > 0 ? on / all : std::nan("")};
+            };
           }};
 }
 

@@ -13,25 +13,26 @@ namespace actmatch {
 
 namespace {
 
-std::vector<double> road(Classifier& classifier, const MetricInput& in, JsonReader& options) {
+struct Options {
   std::vector<double> percentiles{10, 20, 30, 40, 50, 60, 70, 80, 90};
-  double noise = 0.01;
-  options.numbers("percentiles", percentiles, 0, 99.9);
-  options.number("noise", noise, 0, 1000);
+  double noise = 0.01;  // share of the deviation of photos
+};
+
+std::vector<double> road(Classifier& classifier, const MetricInput& in, const Options& options) {
   const Problem& problem = in.problem;
   const ClassifierShape& shape = classifier.shape();
   const std::vector<int64_t> order = ranking(in.soft);
-  const auto pixels = order.size(), sets = percentiles.size();
+  const auto pixels = order.size(), sets = options.percentiles.size();
   const auto spread = [&](size_t channel) { return problem.backgrounds.sigma[channel] * problem.backgrounds.scale[channel]; };
   const std::vector<float> z = logits_of_images(classifier, static_cast<int64_t>(2 * sets), [&](float* image, int64_t number) {
     const auto n = static_cast<size_t>(number);
-    const auto count = static_cast<size_t>(std::llround(percentiles[n % sets] / 100 * static_cast<double>(pixels)));
+    const auto count = static_cast<size_t>(std::llround(options.percentiles[n % sets] / 100 * static_cast<double>(pixels)));
     HardMask removed(pixels, 0);
     for (size_t i = 0; i < count; ++i) removed[static_cast<size_t>(n < sets ? order[i] : order[pixels - 1 - i])] = 1;
     const std::vector<float> filled = impute(problem.x, removed, shape.height, shape.width);
     const std::vector<double> normals = metric_normals(5, static_cast<uint32_t>(n), filled.size());
     for (size_t i = 0; i < filled.size(); ++i)
-      image[i] = removed[i % pixels] ? static_cast<float>(filled[i] + noise * spread(i / pixels) * normals[i]) : filled[i];
+      image[i] = removed[i % pixels] ? static_cast<float>(filled[i] + options.noise * spread(i / pixels) * normals[i]) : filled[i];
   });
   const std::vector<double> p = probabilities(z, shape.classes, problem.label);
   double sum = 0;
@@ -46,7 +47,12 @@ MetricInfo road_metric() {
           "p of the class while pixels are filled in from their neighbours",
           kNeedsMap,
           {{"road", Direction::kUp, "probability", "half of p without the least relevant pixels less p without the most relevant ones"}},
-          road};
+          [](JsonReader& reader) -> Measure {
+            Options o;
+            reader.numbers("percentiles", o.percentiles, 0, 99.9);
+            reader.number("noise", o.noise, 0, 1000);
+            return [o](Classifier& classifier, const MetricInput& in) { return road(classifier, in, o); };
+          }};
 }
 
 }  // namespace actmatch

@@ -9,14 +9,16 @@ MetricInfo soft_map_metric() {
           kNeedsMap,
           {{"soft_area", Direction::kDown, "share", "mean of the soft map"},
            {"binariness", Direction::kDown, "share", "mean 4 m (1 - m) of the soft map"}},
-          [](Classifier&, const MetricInput& in, JsonReader&) -> std::vector<double> {
-            double area = 0, grey = 0;
-            for (float m : in.soft) {
-              area += m;
-              grey += 4.0 * m * (1.0 - m);
-            }
-            const auto n = static_cast<double>(in.soft.size());
-            return {area / n, grey / n};
+          [](JsonReader&) -> Measure {
+            return [](Classifier&, const MetricInput& in) -> std::vector<double> {
+              double area = 0, grey = 0;
+              for (float m : in.soft) {
+                area += m;
+                grey += 4.0 * m * (1.0 - m);
+              }
+              const auto n = static_cast<double>(in.soft.size());
+              return {area / n, grey / n};
+            };
           }};
 }
 

@@ -9,14 +9,17 @@ namespace actmatch {
 
 namespace {
 
-std::vector<double> stability(Classifier& classifier, const MetricInput& in, JsonReader& options) {
-  int64_t count = 32, patch = 16;
-  options.number("backgrounds", count, 1, 100000);
-  options.number("patch", patch, 1, 4096);
+struct Options {
+  int64_t backgrounds = 32, patch = 16;
+};
+
+std::vector<double> stability(Classifier& classifier, const MetricInput& in, const Options& options) {
   const Problem& problem = in.problem;
+  const int64_t count = options.backgrounds;
   const ClassifierShape& shape = classifier.shape();
-  const std::vector<float> z = logits_of_images(
-      classifier, count, [&](float* image, int64_t k) { blend_into(image, problem.x, in.mask, random_background(in, shape, patch, k)); });
+  const std::vector<float> z = logits_of_images(classifier, count, [&](float* image, int64_t k) {
+    blend_into(image, problem.x, in.mask, random_background(in, shape, options.patch, k));
+  });
   const auto top = top_classes(z, shape.classes);
   const auto p = probabilities(z, shape.classes, problem.label);
   const auto n = static_cast<double>(count);
@@ -33,7 +36,12 @@ MetricInfo stability_metric() {
           {{"stability", Direction::kUp, "share", "share of the random backgrounds on which the class holds"},
            {"stability_p_mean", Direction::kUp, "probability", "p of the class, mean over the backgrounds"},
            {"stability_p_min", Direction::kUp, "probability", "p of the class on the worst background"}},
-          stability};
+          [](JsonReader& reader) -> Measure {
+            Options o;
+            reader.number("backgrounds", o.backgrounds, 1, 100000);
+            reader.number("patch", o.patch, 1, 4096);
+            return [o](Classifier& classifier, const MetricInput& in) { return stability(classifier, in, o); };
+          }};
 }
 
 }  // namespace actmatch

@@ -14,10 +14,13 @@ namespace {
 
 constexpr std::array kBackgrounds = {Fill::kBlur, Fill::kBlack, Fill::kMean, Fill::kWhite};
 
-std::vector<double> sufficiency(Classifier& classifier, const MetricInput& in, JsonReader& options) {
+struct Options {
   int64_t step = 5;  // percent
-  options.number("step", step, 1, 99);
+};
+
+std::vector<double> sufficiency(Classifier& classifier, const MetricInput& in, const Options& options) {
   const Problem& problem = in.problem;
+  const int64_t step = options.step;
   const ClassifierShape& shape = classifier.shape();
   const std::vector<int64_t> order = ranking(in.soft);
   std::vector<std::vector<float>> fills;
@@ -49,9 +52,13 @@ MetricInfo sufficiency_metric() {
   return {"sufficiency",
           "p of the class with the top pixels kept, and with them removed",
           kNeedsMap,
-          {{"sufficiency", Direction::kDown, "probability", "p(x) - p(top k % kept), mean over k = 5..95"},
-           {"comprehensiveness", Direction::kUp, "probability", "p(x) - p(top k % removed), mean over k = 5..95"}},
-          sufficiency};
+          {{"sufficiency", Direction::kDown, "probability", "p(x) - p(top k % kept), mean over k = `step`, 2 `step`, .. below 100"},
+           {"comprehensiveness", Direction::kUp, "probability", "p(x) - p(top k % removed), mean over the same k"}},
+          [](JsonReader& reader) -> Measure {
+            Options o;
+            reader.number("step", o.step, 1, 99);
+            return [o](Classifier& classifier, const MetricInput& in) { return sufficiency(classifier, in, o); };
+          }};
 }
 
 }  // namespace actmatch
