@@ -3,6 +3,7 @@
 #include <cuda_runtime.h>
 #include <cxxabi.h>
 
+#include <algorithm>
 #include <cstdlib>
 #include <cstring>
 #include <map>
@@ -19,15 +20,23 @@ static std::map<const void*, std::string>& kernel_names() {
   return names;
 }
 
-// "mask_activate_kernel" of a template's or a hidden function's full name.
+// "mask_activate_kernel" of the full name, and of one that walks for an operation "walk_kernel of ClipBackward".
 static std::string short_name(const char* mangled) {
   const std::unique_ptr<char, void (*)(void*)> full(abi::__cxa_demangle(mangled, nullptr, nullptr, nullptr), std::free);
   std::string name = full ? full.get() : mangled;
-  if (const size_t end = name.find_first_of("<(", name.rfind("cuda::") == std::string::npos ? 0 : name.rfind("namespace)") + 10);
-      end != std::string::npos)
-    name.erase(end);
-  if (const size_t scope = name.rfind("::"); scope != std::string::npos) name.erase(0, scope + 2);
-  return name;
+  const std::string hidden = "(anonymous namespace)::";
+  for (size_t at = name.find(hidden); at != std::string::npos; at = name.find(hidden)) name.erase(at, hidden.size());
+  const auto last_part = [](const std::string& scoped) {
+    const size_t scope = scoped.rfind("::");
+    return scope == std::string::npos ? scoped : scoped.substr(scope + 2);
+  };
+  const size_t end = std::min(name.find_first_of("<("), name.size());
+  std::string kernel = last_part(name.substr(0, end));
+  if (kernel == "walk_kernel" && end < name.size()) {
+    const size_t close = name.find_first_of("<,>(", end + 1);
+    kernel += " of " + last_part(name.substr(end + 1, close - end - 1));
+  }
+  return kernel;
 }
 
 extern "C" {
