@@ -32,10 +32,8 @@ static std::string short_name(const char* mangled) {
   };
   const size_t end = std::min(name.find_first_of("<("), name.size());
   std::string kernel = last_part(name.substr(0, end));
-  if (kernel == "walk_kernel" && end < name.size()) {
-    const size_t close = name.find_first_of("<,>(", end + 1);
-    kernel += " of " + last_part(name.substr(end + 1, close - end - 1));
-  }
+  if (const size_t comma = name.find(", ", end); kernel == "walk_kernel" && comma != std::string::npos)  // its first argument is a width
+    kernel += " of " + last_part(name.substr(comma + 2, name.find_first_of("<,>(", comma + 2) - comma - 2));
   return kernel;
 }
 

@@ -70,8 +70,9 @@ TEST_F(CudaTest, Adam) {
       auto pw = wide(parameter), fw = wide(first), sw = wide(second);
       // Another one behind it, and nothing between.
       const auto other = random(300), other_gradient = random(300);
-      Device<float> op(other), of(300), os(300), og(other_gradient);
-      auto opw = wide(other), ofw = std::vector<double>(300), osw = ofw;
+      const std::vector<float> zeros(300);
+      Device<float> op(other), of(zeros), os(zeros), og(other_gradient);
+      auto opw = wide(other), ofw = wide(zeros), osw = ofw;
       Device<uint32_t> step(std::vector<uint32_t>{1});
       Device<double> rate(std::vector<double>{options.learning_rate});
       for (int64_t t = 1; t <= 3; ++t) {  // the step is counted on the device
@@ -99,8 +100,9 @@ TEST_F(CudaTest, AdamOfManyTensors) {
   const int64_t count = 101;
   const AdamOptions options{0.05, 0.8, 0.99, 1e-6};
   const auto parameter = random(count), gradient = random(count);
-  Device<float> dp(parameter), df(count), ds(count), dg(gradient);
-  auto pw = wide(parameter), fw = std::vector<double>(count), sw = fw;
+  const std::vector<float> zeros(static_cast<size_t>(count));
+  Device<float> dp(parameter), df(zeros), ds(zeros), dg(gradient);
+  auto pw = wide(parameter), fw = wide(zeros), sw = fw;
   adam_ref(pw.data(), fw.data(), sw.data(), wide(gradient).data(), count, options, 1, 1.0);
   std::vector<AdamTensor> tensors;
   for (int64_t i = 0; i < count; ++i) tensors.push_back({dp.data() + i, df.data() + i, ds.data() + i, dg.data() + i, 1});
