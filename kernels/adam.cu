@@ -1,5 +1,5 @@
-// One thread a parameter, all tensors in one launch; the two numbers that depend on the step are worked out once a block, in double as in the
-// reference.
+// One thread a parameter, all tensors in one launch; the two numbers that depend on the step are worked out once a block, in double as in
+// the reference.
 #include "kernels/common/several.cuh"
 #include "kernels/cuda.h"
 

@@ -2,7 +2,8 @@
 // backward, which gradients are added to, and where everything lies in memory. Pure host code.
 //
 // A backend's types have these members, and more of its own:
-//   Slot        bytes, gradient_bytes(), has_grad, persistent, persistent_grad, constant (converts to bool), data and grad (pointers); where
+//   Slot        bytes, gradient_bytes(), has_grad, persistent, persistent_grad, constant (converts to bool), data and grad (pointers);
+//   where
 //               a backend has it continues (Slot*, of a later step)
 //   GradTarget  slot, accumulate
 //   Scratch     bytes, when (Scratch::When: kForward, kBackward, kSaved), data; where a backend has it becomes_gradient_of (Slot*)

@@ -99,8 +99,8 @@ void OptimisationStep::tap_losses() {
   for (size_t i = 0; i < taps_.size(); ++i) {
     const Tap& tap = taps_[i];
     const Classifier::TapView& v = tap.view;
-    k_.tap_distance(act_.data() + static_cast<int64_t>(i) * batch_, net_.program->gradient(tap.value), net_.program->data(tap.value), tap.prepared.data(),
-                    tap.constant.data(), tap.row_weight.data(), tap.distance, v.order, batch_, 1, v.C, v.HW, false);
+    k_.tap_distance(act_.data() + static_cast<int64_t>(i) * batch_, net_.program->gradient(tap.value), net_.program->data(tap.value),
+                    tap.prepared.data(), tap.constant.data(), tap.row_weight.data(), tap.distance, v.order, batch_, 1, v.C, v.HW, false);
   }
 }
 

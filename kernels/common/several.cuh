@@ -8,8 +8,8 @@
 
 namespace actmatch::kernels::cuda {
 
-// By value to the kernel, so that a recorded step keeps them. kMost: with an array's description of 40 bytes this is about 2 KiB of the 4 KiB
-// that a kernel may be given.
+// By value to the kernel, so that a recorded step keeps them. kMost: with an array's description of 40 bytes this is about 2 KiB of the 4
+// KiB that a kernel may be given.
 template <class Part>
 struct Several {
   static constexpr int kMost = 48;

@@ -208,7 +208,7 @@ class Lowering {
   ValueId output_value_ = kNoValue;
   std::vector<std::unique_ptr<Slot>> slots_;
   std::vector<std::unique_ptr<Step>> steps_;
-  class NarrowStep* narrow_step_ = nullptr;  // the first of all, where there is one
+  class NarrowStep* narrow_step_ = nullptr;         // the first of all, where there is one
   std::map<ValueId, std::vector<Slot*>> versions_;  // first: the one the producer wrote
   std::map<ValueId, Slot*> exposed_, seeds_, wanted_gradients_;
   std::vector<std::vector<NodeId>> consumers_;

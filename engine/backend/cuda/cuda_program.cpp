@@ -30,11 +30,10 @@ CudaProgram::CudaProgram(const Graph& graph, const CompileOptions& options, cons
   for (const auto& step : steps_)
     for (const auto& scratch : step->scratch)
       if (Slot* slot = scratch->becomes_gradient_of) moving_.emplace_back(slot, slot->grad);
-  expose(graph, options, lowering, take,
-         [&](const Slot& slot, const Tensor& value) {
-           const std::vector<std::byte> bytes = formed(value, slot.form);
-           copy_to_device(engine.stream, slot.data, bytes.data(), bytes.size());
-         });
+  expose(graph, options, lowering, take, [&](const Slot& slot, const Tensor& value) {
+    const std::vector<std::byte> bytes = formed(value, slot.form);
+    copy_to_device(engine.stream, slot.data, bytes.data(), bytes.size());
+  });
   for (ValueId id : options.in_place) {
     const Slot* slot = lowering.exposed(id);
     ACTMATCH_CHECK(slot, "what is taken in place is exposed");

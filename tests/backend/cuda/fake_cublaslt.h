@@ -29,7 +29,7 @@ struct FakeCublasLt {
   std::string failing;  // the function that fails: "cublasLtCreate"
   cublasStatus_t failing_with = CUBLAS_STATUS_INTERNAL_ERROR;
   std::function<void()> on_product;  // called when a product is to be made
-  int questions = 0;  // how often the heuristic was asked
+  int questions = 0;                 // how often the heuristic was asked
   // Of the last question.
   uint64_t workspace_limit = 0;
   uint32_t reductions = 0, least_alignment = 0;

@@ -1,5 +1,6 @@
 // A cuDNN of the tests: it takes descriptions of everything, and knows no engine for any of it, so that kernels of our own do the work, or
-// one for all of it, which computes nothing. Any of its functions may fail. It is linked instead of the real one, behind cuDNN's own header.
+// one for all of it, which computes nothing. Any of its functions may fail. It is linked instead of the real one, behind cuDNN's own
+// header.
 #pragma once
 
 #include <cudnn_graph.h>

@@ -35,7 +35,8 @@ struct FakeRuntime {
   cudaError_t failing_with = cudaErrorInvalidValue;
   bool lost_then = false;
   bool refuse_capture = false;
-  std::vector<std::vector<std::string>> captures;  // what each graph consists of, in order: kernels by their names, "memset", "copy", "plan"
+  std::vector<std::vector<std::string>>
+      captures;                      // what each graph consists of, in order: kernels by their names, "memset", "copy", "plan"
   std::vector<double> disturbances;  // by how much the next replays take longer
 
   // A kernel of this length is launched.

@@ -1,6 +1,6 @@
-// Of what a step consists on the GPU, counted where there is none: the real module with its kernels, on a runtime and libraries of the tests
-// that compute nothing. For one picture a launch costs more than most of what it launches, so every one of them counts; the bounds are what
-// there is, and who needs another launch has to say so here.
+// Of what a step consists on the GPU, counted where there is none: the real module with its kernels, on a runtime and libraries of the
+// tests that compute nothing. For one picture a launch costs more than most of what it launches, so every one of them counts; the bounds
+// are what there is, and who needs another launch has to say so here.
 #include <gtest/gtest.h>
 
 #include <algorithm>
@@ -35,7 +35,8 @@ class ResNet18 {
         const int64_t to = int64_t{64} << stage, stride = stage > 0 && block == 0 ? 2 : 1;
         const ValueId y = conv(relu("", conv(x, channels, to, 3, stride)), to, to, 3, 1);
         const ValueId skip = channels == to ? x : conv(x, channels, to, 1, stride);
-        x = relu("stage" + std::to_string(stage) + "." + std::to_string(block), graph_.add_node("add", BinaryAttrs{BinaryKind::kAdd}, {y, skip}));
+        x = relu("stage" + std::to_string(stage) + "." + std::to_string(block),
+                 graph_.add_node("add", BinaryAttrs{BinaryKind::kAdd}, {y, skip}));
         channels = to;
       }
     x = graph_.add_node("mean", ReduceAttrs{ReduceKind::kMean, {2, 3}, false}, {x});

@@ -201,7 +201,8 @@ TEST_F(Movement, FillsBfloat16) {
 
 TEST_F(Movement, NarrowsSeveralArrays) {
   in_all_ways([&] {
-    for (const int64_t count : and_drawn({int64_t{0}, int64_t{1}, int64_t{255}, int64_t{1021}}, [](RandomSizes& r) { return r.size(2100); })) {
+    for (const int64_t count :
+         and_drawn({int64_t{0}, int64_t{1}, int64_t{255}, int64_t{1021}}, [](RandomSizes& r) { return r.size(2100); })) {
       const Array x = random_array<float>({count}), z = random_array<float>({70});
       OnDevice<float> dx(x, Kind::kRowMajor), dz(z, Kind::kRowMajor);
       OnDevice<bfloat16> y(Shape{count}, Kind::kRowMajor), w(Shape{70}, Kind::kRowMajor);

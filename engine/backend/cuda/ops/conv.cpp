@@ -75,8 +75,8 @@ class ConvStep : public ConvolutionStep {
     declare_gradients(l);
   }
 
-  // The gradient of a skip is that of the sum. Where it is the first to reach the value it came from, and this is the last that the sum's is
-  // needed for, nothing is copied.
+  // The gradient of a skip is that of the sum. Where it is the first to reach the value it came from, and this is the last that the sum's
+  // is needed for, nothing is copied.
   void plan() override {
     if (dresidual_ && !dresidual_.accumulate && residual_ != x_ && !residual_->persistent_grad && !residual_->shares_gradient &&
         residual_->grad_form() == y_->grad_form())
