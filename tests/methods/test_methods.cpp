@@ -1,6 +1,10 @@
 // The methods on nets whose answers can be worked out by hand, and what all of them have in common.
 #include "engine/methods/registry.h"
 
+#include <cmath>
+#include <set>
+#include <tuple>
+
 #include "engine/explain/recipe.h"
 #include "engine/image/file.h"
 #include "kernels/philox.h"
@@ -277,6 +281,38 @@ TEST(Methods, AmortisedIsWhatTheExplainerSays) {
   expect_error(ErrorCode::kInvalidArgument, {"any.onnx", "1x3x24x24", "1x3x16x16"}, [&] {
     make_method(larger, {"amortised", "test", "options", quick("amortised")}, false, opener(classifier));
   });
+}
+
+// The mean of the mask is in the trace, as its square, so the rule can be applied again.
+TEST(Methods, MarcEndsByItsOwnRule) {
+  Classifier classifier(cpu(), conv_classifier(16));
+  const Problem problem = problem_for(classifier, noise_image(classifier.shape(), 5), 0.1f);
+  const auto steps_by_rule = [](const SoftMap& map, int64_t least, double area, double fall, double average) -> int64_t {
+    double before = 0, drop = 0;
+    for (size_t t = 0; t < map.losses[2].values.size(); ++t) {
+      const double mean = std::sqrt(static_cast<double>(map.losses[2].values[t]));
+      if (t > 0) drop = average * drop + (1 - average) * (before - mean);
+      before = mean;
+      if (static_cast<int64_t>(t) + 1 >= least && mean < area && drop < fall) return static_cast<int64_t>(t) + 1;
+    }
+    return -1;
+  };
+  const Json whole{{"steps", 60}, {"radius", 3}, {"least_steps", 60}};
+  const SoftMap all = map_of(classifier, problem, "marc", whole);
+  ASSERT_EQ(all.steps, 60);
+  EXPECT_EQ(all.losses[2].term, "area");
+  std::set<int64_t> ends;
+  for (const auto& [least, area, fall] : {std::tuple{5, 0.99, 1.0}, {5, 0.99, 2e-3}, {20, 0.99, 1.0}, {5, 0.76, 1.0}}) {
+    Json options = whole;
+    options["least_steps"] = least, options["stop_area"] = area, options["stop_drop"] = fall, options["stop_average"] = 0.5;
+    const int64_t expected = steps_by_rule(all, least, area, fall, 0.5);
+    ASSERT_GE(expected, least) << "the rule is not met in 60 steps, so nothing is tested";
+    const SoftMap map = map_of(classifier, problem, "marc", options);
+    EXPECT_EQ(map.steps, expected) << least << " " << area << " " << fall;
+    EXPECT_EQ(map.losses[0].values.size(), static_cast<size_t>(expected));
+    ends.insert(expected);
+  }
+  EXPECT_GE(ends.size(), 3u) << "each part of the rule decides somewhere";
 }
 
 TEST(Methods, RecipesAndNames) {
